@@ -1,0 +1,90 @@
+"""The words of a job's life: states, reasons, and what each reason means. Pure, imported by both ends."""
+
+from __future__ import annotations
+
+from typing import Dict, FrozenSet, NamedTuple, Optional
+
+PENDING = "PENDING"
+STARTING = "STARTING"
+RUNNING = "RUNNING"
+CANCELLING = "CANCELLING"
+SUCCEEDED = "SUCCEEDED"
+FAILED = "FAILED"
+CANCELLED = "CANCELLED"
+LOST = "LOST"
+
+LIVE_STATES = frozenset({PENDING, STARTING, RUNNING, CANCELLING})
+FINAL_STATES = frozenset({SUCCEEDED, FAILED, CANCELLED, LOST})
+
+TRANSITIONS: Dict[str, FrozenSet[str]] = {
+    PENDING: frozenset({STARTING, RUNNING, CANCELLED, FAILED, SUCCEEDED, LOST}),
+    STARTING: frozenset({RUNNING, CANCELLING, SUCCEEDED, FAILED, CANCELLED, LOST, PENDING}),
+    RUNNING: frozenset({CANCELLING, SUCCEEDED, FAILED, CANCELLED, LOST, PENDING}),
+    CANCELLING: frozenset({SUCCEEDED, FAILED, CANCELLED, LOST}),
+    SUCCEEDED: frozenset({PENDING}),
+    FAILED: frozenset({PENDING}),
+    CANCELLED: frozenset({PENDING}),
+    LOST: frozenset({PENDING}),
+}
+"""What an observer may see next. Final states go back to PENDING only by a request to retry."""
+
+
+class Reason(NamedTuple):
+    """What an end reason means: the state it leads to, whether another try may help, and a sentence for people."""
+
+    state: str
+    retryable: bool
+    en: str
+    zh: str
+
+
+END_REASONS: Dict[str, Reason] = {
+    "exit_zero": Reason(SUCCEEDED, False, "finished with exit code 0", "已正常结束，退出码 0"),
+    "exit_nonzero": Reason(FAILED, False, "the command ended with an error", "命令以错误退出"),
+    "signal": Reason(FAILED, False, "the command was ended by a signal", "命令被信号终止"),
+    "out_of_memory": Reason(FAILED, True, "memory ran out", "内存或显存不足"),
+    "cuda_error": Reason(FAILED, True, "the GPU or its driver reported an error", "GPU 或驱动报错"),
+    "timeout": Reason(FAILED, True, "it ran longer than its timeout", "超过了设定的最长时间"),
+    "no_output": Reason(FAILED, True, "it printed nothing for too long", "太久没有输出"),
+    "setup_failed": Reason(FAILED, False, "its setup failed", "环境准备（setup）失败"),
+    "environment_missing": Reason(FAILED, False, "its Python environment is missing", "主机上没有所需的 Python 环境"),
+    "spawn_failed": Reason(FAILED, True, "it could not be started", "无法启动"),
+    "dependency_failed": Reason(FAILED, False, "a job it needs did not succeed", "所依赖的任务未成功"),
+    "disk_full": Reason(FAILED, True, "the host's disk is full", "主机磁盘已满"),
+    "log_too_large": Reason(FAILED, False, "its log passed the limit", "日志超过上限"),
+    "cancelled_by_user": Reason(CANCELLED, False, "cancelled on request", "已按要求取消"),
+    "supervisor_died": Reason(LOST, True, "its supervisor was killed", "监督进程被杀死"),
+    "host_rebooted": Reason(LOST, True, "the host restarted while it ran", "运行期间主机重启"),
+}
+
+WAITING_REASONS: Dict[str, Dict[str, str]] = {
+    "queued": {"en": "waiting for the host's keeper to look at it", "zh": "等待主机上的 keeper 处理"},
+    "no_gpu": {"en": "waiting for a free GPU", "zh": "等待空闲 GPU"},
+    "no_cpu": {"en": "waiting for a free CPU slot", "zh": "等待空闲 CPU 名额"},
+    "needs": {"en": "waiting for the jobs it needs", "zh": "等待所依赖的任务"},
+    "backoff": {"en": "waiting before the next try", "zh": "重试前等待"},
+    "secret_needed": {"en": "waiting for a secret from the laptop", "zh": "等待本机提供密钥"},
+    "env_building": {"en": "its setup is running", "zh": "正在准备环境"},
+    "host_paused": {"en": "the host is paused", "zh": "主机已暂停"},
+    "host_stopping": {"en": "the host is being switched off", "zh": "主机正在关机"},
+    "spool_moved": {"en": "this spool belongs to another host", "zh": "这份队列属于另一台主机"},
+    "needs_newer_keeper": {"en": "waiting for a newer keeper", "zh": "等待更新的 keeper"},
+}
+
+SIGNAL_EXIT_BASE = 128
+
+
+def state_of(reason: str) -> str:
+    """Return the final state an end reason leads to; an unknown reason (a newer agent's) counts as FAILED."""
+    known = END_REASONS.get(reason)
+    return known.state if known else FAILED
+
+
+def sentence(reason: Optional[str], language: str = "en") -> str:
+    """Return what people read for an end or waiting reason; an unknown one is shown as it is."""
+    if not reason:
+        return ""
+    end = END_REASONS.get(reason)
+    if end:
+        return end.zh if language == "zh" else end.en
+    return WAITING_REASONS.get(reason, {}).get(language, reason)

@@ -1,0 +1,46 @@
+"""How much of a stream may be under way: unacknowledged bytes <= clamp(2 x rate x RTT, 64 KB, 4 MB). Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Deque, Tuple
+
+MIN_WINDOW = 64 * 1024
+MAX_WINDOW = 4 * 1024 * 1024
+
+
+class Window:
+    """The sender's view of one stream.
+
+    The receiver tells how many bytes it has taken in all (`credit.received`); from when those bytes were sent the
+    sender learns round trip and rate, and keeps no more under way than twice their product. Both ends use it, so a
+    bulk transfer never puts more than a moment's worth of bytes in front of a ping.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.acked = 0
+        self.window = MIN_WINDOW
+        self._rtt = float("inf")
+        self._marks: Deque[Tuple[int, float, int]] = deque()
+
+    def room(self) -> int:
+        """Bytes that may be sent now (0 when the window is full)."""
+        return max(0, self.window - (self.sent - self.acked))
+
+    def on_send(self, size: int, now: float) -> None:
+        """Note that `size` bytes leave at `now` (seconds, monotonic)."""
+        self.sent += size
+        self._marks.append((self.sent, now, self.acked))
+
+    def on_ack(self, received: int, now: float) -> None:
+        """Note that the receiver has `received` bytes in all; ignores what is old or impossible."""
+        if not self.acked < received <= self.sent:
+            return
+        self.acked = received
+        while self._marks and self._marks[0][0] <= received:
+            _, sent_at, acked_then = self._marks.popleft()
+            trip = max(now - sent_at, 1e-5)
+            self._rtt = min(self._rtt, trip)
+            rate = (received - acked_then) / trip
+            self.window = int(min(max(2 * rate * self._rtt, MIN_WINDOW), MAX_WINDOW))
