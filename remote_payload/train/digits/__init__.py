@@ -1,0 +1,1 @@
+"""The digit classifier, in parts: flags, data, model, loop, files it writes, wandb."""
