@@ -1,0 +1,105 @@
+"""A link's methods about jobs."""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from orchestrator.remote.link_base import LinkBase, given
+from orchestrator.remote.link_types import Enqueued, LogPart, LogPiece, Status
+from remote_payload.agent.wire.messages import JobView
+
+ENQUEUE_TIMEOUT = 300.0
+"""Seconds; the request itself may be megabytes over a slow line."""
+
+
+class JobMethods(LinkBase):
+    """Queueing, looking, following, changing. Each method may raise AgentError and UnreachableError."""
+
+    def enqueue(self, digest: str, body: bytes) -> Enqueued:
+        """Hand over a submission; acknowledged means that it is durable there.
+
+        Args:
+            digest: SHA-256 of the submission's canonical JSON.
+            body: zlib'd JSON {submission, manifests, secrets}.
+
+        Raises:
+            AgentError: `conflict` when the same id was stored with another digest.
+        """
+        return cast(Enqueued, self.rpc.call("enqueue", body, ENQUEUE_TIMEOUT, digest=digest).result)
+
+    def jobs(
+        self, project: str | None = None, submission: str | None = None, ids: Sequence[str] | None = None
+    ) -> list[JobView]:
+        """Return jobs, those of the newest submission first."""
+        args = given(project=project, submission=submission, ids=None if ids is None else list(ids))
+        return cast("list[JobView]", self.rpc.call("jobs", **args).result["jobs"])
+
+    def status(self, project: str | None = None) -> Status:
+        """Return GPUs, jobs, disk and load in one round trip."""
+        return cast(Status, self.rpc.call("status", **given(project=project)).result)
+
+    def watch(self, ids: Sequence[str] | None = None, submission: str | None = None) -> Iterator[list[JobView]]:
+        """Yield the jobs that changed, all of them at first; ends when all are final."""
+        args = given(ids=None if ids is None else list(ids), submission=submission)
+        with self.rpc.stream("watch", **args) as stream:
+            for frame in stream:
+                yield frame.header["jobs"]
+
+    def follow(self, job: str, attempt: int = 0, offset: int = 0, which: str = "log") -> Iterator[LogPiece]:
+        """Yield a job's log as it grows; ends when the job is final and every byte was yielded.
+
+        Args:
+            job: its id.
+            attempt: where to begin; 0 is the newest. Later attempts follow by themselves.
+            offset: bytes of that attempt already seen.
+            which: `log` or `setup`.
+        """
+        with self.rpc.stream("follow", job=job, attempt=attempt, offset=offset, which=which) as stream:
+            for frame in stream:
+                header = frame.header
+                yield LogPiece(header["attempt"], header.get("offset", 0), frame.body, header.get("view"))
+
+    def read_log(
+        self,
+        job: str,
+        attempt: int = 0,
+        which: str = "log",
+        tail_lines: int | None = None,
+        offset: int | None = None,
+        max_bytes: int | None = None,
+    ) -> LogPart:
+        """Return a part of a log as it is now: its last lines, or what stands at an offset.
+
+        Args:
+            job, attempt, which: as for `follow`.
+            tail_lines: only so many last lines.
+            offset: where to begin, in bytes.
+            max_bytes: at most so much.
+        """
+        args = given(job=job, attempt=attempt, which=which, tail_lines=tail_lines, offset=offset, max_bytes=max_bytes)
+        reply = self.rpc.call("read_log", **args)
+        return LogPart(reply.result["attempt"], reply.result["offset"], reply.result["size"], reply.body)
+
+    def cancel(self, ids: Sequence[str], by: str) -> dict[str, str]:
+        """Ask for jobs to be ended; return each one's state. `by` is shown to people."""
+        return cast("dict[str, str]", self.rpc.call("cancel", ids=list(ids), by=by).result["jobs"])
+
+    def retry(self, ids: Sequence[str], request: str | None = None) -> dict[str, str]:
+        """Allow ended jobs one more attempt; return each one's state.
+
+        Args:
+            ids: the jobs.
+            request: names this wish, so that repeating the call after a lost reply changes nothing.
+        """
+        request = request or random.token_hex(8)
+        return cast("dict[str, str]", self.rpc.call("retry", ids=list(ids), request=request).result["jobs"])
+
+    def secrets(self, values: Mapping[str, Mapping[str, str]]) -> None:
+        """Give secrets to jobs that wait for them: {job id: {name: value}}."""
+        self.rpc.call("secrets", values={job: dict(named) for job, named in values.items()})
+
+    def pulled(self, job: str, attempt: int, to: str) -> None:
+        """Record that an attempt's results came home, to a folder `to` on this computer; gc may then remove them."""
+        self.rpc.call("pulled", job=job, attempt=attempt, to=to)

@@ -1,0 +1,146 @@
+"""What the agent's methods answer, beyond the shapes in wire.messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, TypedDict
+
+from remote_payload.agent.wire.messages import AttemptView, GpuTable, JobView
+
+
+class Hello(TypedDict):
+    """Who and what answers; nothing was run on the host to find out."""
+
+    protocol: int
+    agent: str
+    python: dict[str, str]
+    hostname: str
+    user: str
+    home: str
+    shell: str
+    pid: int
+    os: str
+    machine_id: str
+    boot: dict[str, Any]
+    paths: dict[str, bool]
+    capabilities: list[str]
+    time: float
+
+
+class KeeperView(TypedDict):
+    """The host's resident process."""
+
+    alive: bool
+    pid: int | None
+
+
+class Opened(TypedDict):
+    """The spool this link is bound to."""
+
+    host_id: str
+    root: str
+    keeper: KeeperView
+    jobs_live: int
+
+
+class Have(TypedDict):
+    """What a host holds of what it was asked about."""
+
+    snapshots: list[str]
+    missing: list[str]
+
+
+class Enqueued(TypedDict, total=False):
+    """acknowledged: stored durably; else `missing` are the blobs to send first."""
+
+    acknowledged: bool
+    keeper: KeeperView
+    missing: list[str]
+
+
+class Disk(TypedDict):
+    """Bytes where the spool lies."""
+
+    free: int
+    total: int
+
+
+class Status(TypedDict):
+    """A whole host in one answer; load is the one-minute average or None."""
+
+    gpus: GpuTable
+    jobs: list[JobView]
+    keeper: KeeperView
+    time: float
+    disk: Disk
+    load: float | None
+
+
+class ResolvedPython(TypedDict):
+    """The Python a job would get."""
+
+    prefix: str
+    python: str
+    version: str
+    kind: str
+    conda_envs: list[str]
+
+
+class Removed(TypedDict):
+    """One thing gc took away."""
+
+    what: str
+    path: str
+    bytes: int
+
+
+class GcReport(TypedDict):
+    """What gc removed (or would)."""
+
+    removed: list[Removed]
+    freed: int
+
+
+class LogPiece(NamedTuple):
+    """Part of a log, or (with `end`) the news that an attempt ended.
+
+    Attributes:
+        attempt: its number.
+        offset: where `data` begins in that attempt's log, in bytes.
+        data: raw bytes of the job; not safe to show as they are.
+        end: the attempt's final view; `data` is empty then.
+    """
+
+    attempt: int
+    offset: int
+    data: bytes
+    end: AttemptView | None = None
+
+
+class LogPart(NamedTuple):
+    """A stored part of a log: `data` begins at `offset` of `size` bytes."""
+
+    attempt: int
+    offset: int
+    size: int
+    data: bytes
+
+
+class FilePiece(NamedTuple):
+    """Part of a file: `n` counts the files asked for, `offset` is in bytes."""
+
+    n: int
+    offset: int
+    data: bytes
+
+
+class PackSource(Protocol):
+    """What `put_pack` sends: `index_size` bytes of index, then `size` bytes of blobs; sha256 is of all of them."""
+
+    @property
+    def index_size(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+    def chunks(self) -> Iterator[bytes]: ...
