@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from . import mnist
 from .errors import InputError
@@ -89,9 +89,10 @@ def loader(images: TensorDataset, batch_size: int, workers: int, *, seed: int | 
     return DataLoader(
         images,
         batch_size=batch_size,
-        shuffle=seed is not None,
+        sampler=None if seed is None else RandomSampler(images, generator=torch.Generator().manual_seed(seed)),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,
-        generator=None if seed is None else torch.Generator().manual_seed(seed),
+        # Of its own: how often it is drawn from depends on `workers`, which must not change the order or the dropout.
+        generator=torch.Generator(),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+LARGEST = 1e9  # beyond it the optimizer's own arithmetic overflows
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,8 +36,8 @@ def _positive(text: str) -> float:
         value = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not math.isfinite(value) or value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    if not 0 < value <= LARGEST:  # not a number is refused too
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {LARGEST:g}")
     return value
 
 

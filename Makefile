@@ -1,0 +1,26 @@
+# Everything a developer runs. `make` lists it.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   see orch work on this machine: a real sshd, the shipped jobs.yaml, results at the end"
+	@echo "make test   the whole test suite; ARGS='-k name' narrows it"
+	@echo "make lint   ruff and mypy, as CI runs them"
+	@echo "make clean  remove .venv and caches"
+
+demo:
+	@sh tools/prepare.sh demo
+	@.venv/bin/orch demo
+
+test:
+	@sh tools/prepare.sh test
+	.venv/bin/python -m pytest -n 2 $(ARGS)
+
+lint:
+	@sh tools/prepare.sh test
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
