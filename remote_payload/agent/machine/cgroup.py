@@ -7,6 +7,7 @@ folder, so that tests can give it a file tree of their own.
 from __future__ import annotations
 
 import os
+import re
 from typing import Dict, List, NamedTuple, Optional
 
 _NO_LIMIT = 1 << 60
@@ -113,9 +114,10 @@ def _mounts(root: str, controller: str) -> List[_Mount]:
 
 def _v2_quota(folder: str) -> Optional[float]:
     words = " ".join(_lines(os.path.join(folder, "cpu.max"))).split()
-    if len(words) != 2 or not words[0].isdigit() or not words[1].isdigit() or int(words[1]) == 0:
-        return None
-    return int(words[0]) / int(words[1]) or None
+    numbers = [_whole(word) for word in words]
+    if len(numbers) != 2 or not numbers[0] or not numbers[1]:
+        return None  # "max 100000": no limit
+    return numbers[0] / numbers[1]
 
 
 def _v1_quota(folder: str) -> Optional[float]:
@@ -130,8 +132,8 @@ def _working_set(folder: str, usage_name: str, cache_name: str) -> Optional[int]
         return None
     for line in _lines(os.path.join(folder, "memory.stat")):
         words = line.split()
-        if len(words) == 2 and words[0] == cache_name and words[1].isdigit():
-            return max(0, usage - int(words[1]))
+        if len(words) == 2 and words[0] == cache_name:
+            return max(0, usage - (_whole(words[1]) or 0))
     return usage
 
 
@@ -140,15 +142,18 @@ def _meminfo(root: str) -> Dict[str, int]:
     found: Dict[str, int] = {}
     for line in _lines(os.path.join(root, "proc/meminfo")):
         name, _, rest = line.partition(":")
-        words = rest.split()
-        if words and words[0].isdigit():
-            found[name] = int(words[0]) * 1024
+        size = _whole(rest.split()[0]) if rest.split() else None
+        if size is not None:
+            found[name] = size * 1024
     return found
 
 
 def _number(path: str) -> Optional[int]:
-    text = " ".join(_lines(path)).strip()
-    return int(text) if text.lstrip("-").isdigit() else None
+    return _whole(" ".join(_lines(path)).strip())
+
+
+def _whole(text: str) -> Optional[int]:
+    return int(text) if re.fullmatch("-?[0-9]{1,20}", text) else None
 
 
 def _lines(path: str) -> List[str]:

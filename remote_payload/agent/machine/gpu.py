@@ -43,13 +43,14 @@ USUAL_PLACES = (
 
 _NEEDED = frozenset(FIELDS[:3])
 _PLACEHOLDER = re.compile(r"\[.*\]|N/A|ERR!|Not Supported|Unknown Error", re.IGNORECASE)
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)(?: ?(?:MiB|%|W|C))?")
+_INDEX = re.compile(r"[0-9]{1,4}")
+_NUMBER = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(?: ?(?:MiB|%|W|C))?")
 _UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _BAD_FIELD = re.compile(r'Field "([^"\n]{1,100})" is not a valid field')
 _HANDLE = re.compile(r"Unable to determine the device handle for gpu\s*(.*)", re.IGNORECASE)
 _NUMBERED = re.compile(r"(\d{1,3}):\s+[0-9A-Fa-f]+:[0-9A-Fa-f]+:")
 _CUDA = re.compile(r"CUDA (?:UMD )?Version:\s*(\d+(?:\.\d+)*)")
-_LISTED = re.compile(r"GPU (\d+):.*\(UUID:\s*([^)]+)\)")
+_LISTED = re.compile(r"GPU (\d{1,4}):.*\(UUID:\s*([^)]+)\)")
 _MIG = re.compile(r"\s+MIG\s.*\(UUID:\s*MIG-")
 
 _REBOOT = "the GPU is lost until the host reboots"
@@ -226,7 +227,7 @@ def _row(line: str, fields: Sequence[str]) -> Optional[GpuView]:
     if extra > 0 and "name" in fields:
         at = list(fields).index("name")
         cells[at : at + extra + 1] = [", ".join(cells[at : at + extra + 1])]
-    if len(cells) != len(fields) or not cells[0].isdigit():
+    if len(cells) != len(fields) or not _INDEX.fullmatch(cells[0]):
         return None
     by_name = {field: cells[at] for at, field in enumerate(fields)}
     index = int(by_name["index"])
