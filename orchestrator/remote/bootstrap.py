@@ -168,7 +168,7 @@ def handshake(
             stream.send(requests)
         noise, word = _marker(reader, stream, host)
         if word == "need":
-            timer.cancel()
+            _end(timer)
             timer = reader.timer(INSTALL_TIMEOUT)
             stream.send(PAYLOAD_MAGIC + agent.wire)
             stream.send(requests)
@@ -179,10 +179,15 @@ def handshake(
             if not expect:
                 stream.send(requests)
     finally:
-        timer.cancel()
+        _end(timer)
     if reader.late:
         raise _silent(reader, stream, host)
     return Greeting(word == "need", noise, bytes(reader.data))
+
+
+def _end(timer: threading.Timer) -> None:
+    timer.cancel()
+    timer.join(1.0)
 
 
 def _text(data: bytes) -> str:
