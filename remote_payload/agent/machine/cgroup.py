@@ -51,7 +51,7 @@ def memory(root: str = "/") -> Memory:
     ]
     for folder, limit_name, usage_name, cache_name in places:
         value = _number(os.path.join(folder, limit_name))
-        if value is None or value >= _NO_LIMIT or (total is not None and value > total):
+        if value is None or not 0 < value < _NO_LIMIT or (total is not None and value > total):
             continue
         if limit is None or value < limit:
             limit, used = value, _working_set(folder, usage_name, cache_name)
@@ -114,10 +114,10 @@ def _mounts(root: str, controller: str) -> List[_Mount]:
 
 def _v2_quota(folder: str) -> Optional[float]:
     words = " ".join(_lines(os.path.join(folder, "cpu.max"))).split()
-    numbers = [_whole(word) for word in words]
-    if len(numbers) != 2 or not numbers[0] or not numbers[1]:
-        return None  # "max 100000": no limit
-    return numbers[0] / numbers[1]
+    if len(words) != 2:
+        return None
+    quota, period = _whole(words[0]), _whole(words[1])  # "max 100000": no limit
+    return quota / period if quota and period and quota > 0 and period > 0 else None
 
 
 def _v1_quota(folder: str) -> Optional[float]:

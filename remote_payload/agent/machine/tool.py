@@ -12,6 +12,7 @@ from typing import IO, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tupl
 MAX_OUTPUT = 1024 * 1024
 _PIECE = 65536
 _KILL_WAIT = 1.0
+_LOOK = 0.2
 
 
 class Ran(NamedTuple):
@@ -90,7 +91,10 @@ def _read_both(process: subprocess.Popen[bytes], deadline: float) -> Tuple[bytes
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            for key, _ in selector.select(left):
+            ready = selector.select(min(left, _LOOK))
+            if not ready and process.poll() is not None:
+                break  # it has ended; something it started in the background still holds the pipe
+            for key, _ in ready:
                 piece = os.read(key.fd, _PIECE)
                 if not piece:
                     selector.unregister(key.fd)
