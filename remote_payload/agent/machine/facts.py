@@ -32,23 +32,20 @@ _TORCH_SCRIPT = """
 import json, sys
 out = {"version": None, "cuda": None, "available": None, "error": "", "jax": None}
 try:
+    from importlib.metadata import version
+    out["jax"] = version("jax")
+except ImportError:
+    pass
+try:
     import torch
     out["version"] = str(torch.__version__)
     out["cuda"] = torch.version.cuda and str(torch.version.cuda)
     out["available"] = bool(torch.cuda.is_available())
 except ImportError as error:
     out["error"] = str(error)
-except Exception as error:
-    out["error"] = type(error).__name__ + ": " + str(error)
-try:
-    from importlib.util import find_spec
-    if find_spec("jax"):
-        from importlib.metadata import version
-        out["jax"] = version("jax")
-except Exception:
-    pass
 sys.stdout.write("\\nORCH-FRAMEWORKS " + json.dumps(out) + "\\n")
 """
+"""Run by the job's Python, any version. jax is not imported: that may take seconds and all of a GPU's memory."""
 
 
 def hello_facts() -> Dict[str, Any]:
@@ -116,7 +113,7 @@ def torch_facts(python: PythonSpec, conda_roots: Sequence[str], timeout: float =
 
     Returns:
         {checked, available, version, cuda, python, error, jax}; checked is False when that Python could not be found
-        or did not answer, and error says why.
+        or did not answer in time, available is None when torch is absent or broken; error says why.
     """
     try:
         found = resolve_python(python, conda_roots)
@@ -128,8 +125,8 @@ def torch_facts(python: PythonSpec, conda_roots: Sequence[str], timeout: float =
     for line in reversed(ran.stdout.decode("utf-8", "replace").splitlines()):
         if line.startswith(_TORCH_MARK):
             return _read_torch(line[len(_TORCH_MARK) :], found.python)
-    told = one_line(ran.stderr[-2000:]) or "exit code {}".format(ran.exit_code)
-    return dict(_unchecked(), python=found.python, error="importing torch failed: " + told)
+    told = _last_words(ran.stderr) or "exit code {}".format(ran.exit_code)
+    return dict(_unchecked(), checked=True, python=found.python, error="importing torch failed: " + told)
 
 
 def no_gpu_mode(table: GpuTable, memory: cgroup.Memory) -> bool:
@@ -214,6 +211,14 @@ def _read_torch(text: str, python: str) -> Dict[str, Any]:
         facts[key] = said.get(key)
     facts["error"] = one_line(str(facts["error"] or "").encode("utf-8", "replace"))
     return facts
+
+
+def _last_words(stderr: bytes) -> str:
+    """The exception at the end of a traceback, else the end of what was printed."""
+    _, traceback, after = stderr.rpartition(b"Traceback (most recent call last):")
+    if not traceback:
+        return one_line(stderr[-400:])
+    return one_line(b" ".join(line for line in after.splitlines() if not line.startswith(b" ")))
 
 
 def _job_like_env(found: Resolved) -> Dict[str, str]:
