@@ -209,7 +209,9 @@ def parse_mig_parents(stdout: str) -> List[int]:
 
 
 def _ask(program: str, path: Optional[str], timeout: float, *arguments: str) -> Ran:
-    return run_tool([program, *arguments], timeout, env=own_env(path))
+    # The searched PATH may be bare, and some hosts wrap nvidia-smi in a script: keep the agent's own behind it.
+    whole = os.pathsep.join(part for part in (path, os.environ.get("PATH") or os.defpath) if part)
+    return run_tool([program, *arguments], timeout, env=own_env(whole))
 
 
 def _text(ran: Ran) -> str:

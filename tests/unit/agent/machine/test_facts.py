@@ -54,8 +54,8 @@ def nvidia_smi(folder: Path, query: str) -> str:
     tool = folder / "nvidia-smi"
     samples = shlex.quote(str(SAMPLES))
     tool.write_text(
-        f'#!/bin/sh\ncase "$1" in\n--query-gpu=*) exec /bin/cat {samples}/{query};;\n'
-        f"'') exec /bin/cat {samples}/table-autodl.txt;;\n-L) exec /bin/cat {samples}/list-normal.txt;;\nesac\n"
+        f'#!/bin/sh\ncase "$1" in\n--query-gpu=*) exec cat {samples}/{query};;\n'
+        f"'') exec cat {samples}/table-autodl.txt;;\n-L) exec cat {samples}/list-normal.txt;;\nesac\n"
     )
     tool.chmod(0o755)
     return str(folder)
