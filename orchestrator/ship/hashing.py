@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 from orchestrator.errors import RefusedError
+from orchestrator.store_hashes import HashRow
 
 CHUNK = 1024 * 1024
 MAX_SCRIPT = 8 * 1024 * 1024
@@ -18,22 +19,6 @@ TRIES = 3
 WORKERS = 4
 POOL_FROM = 32
 """Files from which on several are read at once."""
-
-
-class HashRow(NamedTuple):
-    """What is remembered of a file: its stat, then the digest and size of what is sent of it.
-
-    script: it begins with `#!`. crlf: it is a script whose line ends were CRLF; digest and sent are of the LF form.
-    """
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    sha256: str
-    sent: int
-    script: bool
-    crlf: bool
 
 
 class HashCache(Protocol):
