@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.errors import AgentError
 from orchestrator.remote.rpc import Rpc
+from remote_payload.agent.wire.protocol import Frame
 
 
 class LinkBase:
@@ -26,3 +28,15 @@ class LinkBase:
 def given(**args: Any) -> dict[str, Any]:
     """Return the arguments that are not None: an absent one means the agent's default."""
     return {name: value for name, value in args.items() if value is not None}
+
+
+def number(frame: Frame, key: str, host: str) -> int:
+    """Return a count or offset of a stream's frame.
+
+    Raises:
+        AgentError: it is missing, negative or no integer.
+    """
+    value = frame.header.get(key)
+    if type(value) is not int or value < 0:
+        raise AgentError(f"{host} sent a piece without {key!r}", host=host, code="internal")
+    return value

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from orchestrator.errors import AgentError
-from orchestrator.remote.link_base import LinkBase, given
+from orchestrator.remote.link_base import LinkBase, given, number
 from orchestrator.remote.link_types import FilePiece, Have, PackSource
 from orchestrator.remote.streaming import Stream
 from remote_payload.agent.wire.messages import OutputList
@@ -22,11 +22,12 @@ class FileRead:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self.name = stream.host
 
     def __iter__(self) -> Iterator[FilePiece]:
         with self._stream as stream:
             for frame in stream:
-                yield FilePiece(0, frame.header["offset"], frame.body)
+                yield FilePiece(0, number(frame, "offset", self.name), frame.body)
 
     @property
     def size(self) -> int:
@@ -98,4 +99,4 @@ class FileMethods(LinkBase):
         """
         with self.bulk().stream("read_files", job=job, files=[list(file) for file in files]) as stream:
             for frame in stream:
-                yield FilePiece(frame.header["n"], frame.header["offset"], frame.body)
+                yield FilePiece(number(frame, "n", self.name), number(frame, "offset", self.name), frame.body)

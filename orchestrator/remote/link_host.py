@@ -26,7 +26,8 @@ class ExecRun:
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         with self._stream as stream:
             for frame in stream:
-                yield int(frame.header["fd"]), frame.body
+                # The caller writes to this descriptor: a host may name no other one.
+                yield (2 if frame.header.get("fd") == 2 else 1), frame.body
 
     def stop(self) -> None:
         """End the command; may be called from any thread."""

@@ -6,7 +6,7 @@ import secrets as random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from orchestrator.remote.link_base import LinkBase, given
+from orchestrator.remote.link_base import LinkBase, given, number
 from orchestrator.remote.link_types import Enqueued, LogPart, LogPiece, Status
 from remote_payload.agent.wire.messages import JobView
 
@@ -58,8 +58,9 @@ class JobMethods(LinkBase):
         """
         with self.rpc.stream("follow", job=job, attempt=attempt, offset=offset, which=which) as stream:
             for frame in stream:
-                header = frame.header
-                yield LogPiece(header["attempt"], header.get("offset", 0), frame.body, header.get("view"))
+                ended = frame.header.get("view")
+                offset = 0 if ended else number(frame, "offset", self.name)
+                yield LogPiece(number(frame, "attempt", self.name), offset, frame.body, ended)
 
     def read_log(
         self,

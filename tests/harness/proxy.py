@@ -35,6 +35,8 @@ class _Direction:
             try:
                 ready, _, _ = select.select([self.source], [], [], 0.05)
                 data = self.source.recv(_BLOCK) if ready else None
+            except BlockingIOError:
+                continue
             except (OSError, ValueError):
                 data = b""
             if data is None:
@@ -73,18 +75,29 @@ class _Direction:
         while view and not self.proxy.stopping.is_set():
             piece = view[: self.proxy.quantum()]
             allowed = self.proxy.allowance(len(piece))
-            if allowed:
-                try:
-                    self.target.sendall(piece[:allowed])
-                except OSError:
-                    return False
-                self.proxy.count(allowed, self.up)
+            if not self._send(piece[:allowed]):
+                return False
             if allowed < len(piece):
                 self.proxy.cut()
                 return False
             view = view[allowed:]
             if self.proxy.rate:
                 self.proxy.stopping.wait(allowed / self.proxy.rate)
+        return True
+
+    def _send(self, piece: memoryview) -> bool:
+        # Never waits in the kernel, so that a cut or a stop is seen at once.
+        while piece:
+            if self.proxy.stopping.is_set():
+                return False
+            try:
+                _, ready, _ = select.select([], [self.target], [], 0.05)
+                sent = self.proxy.pass_on(self.target, piece, self.up) if ready else 0
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError):
+                return False
+            piece = piece[sent:]
         return True
 
 
@@ -141,8 +154,6 @@ class Proxy:
             with contextlib.suppress(OSError):
                 # Linger 0: the peer sees a reset, as from a router that forgot the connection.
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
             end.close()
 
     def cut_after(self, count: int) -> None:
@@ -163,15 +174,17 @@ class Proxy:
             self._cut_after -= allowed
             return allowed
 
-    def count(self, size: int, up: bool) -> None:
-        """Note bytes that passed."""
+    def pass_on(self, target: socket.socket, piece: memoryview, up: bool) -> int:
+        """Send what the target takes at once and count it, in one step: the answer may not be counted first."""
         with self._guard:
+            size = target.send(piece)
             if up:
                 self.bytes_up += size
             else:
                 self.bytes_down += size
             self.turns += self._last_up is not None and self._last_up != up
             self._last_up = up
+            return size
 
     def reset_counts(self) -> None:
         """Begin counting anew."""
@@ -208,7 +221,7 @@ class Proxy:
             near.close()
             return
         for end in (near, far):
-            end.settimeout(None)
+            end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         both = (_Direction(self, near, far, True), _Direction(self, far, near, False))
         with self._guard:
