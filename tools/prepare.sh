@@ -38,13 +38,18 @@ install_as_root='
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 guard=/usr/sbin/policy-rc.d
-if [ ! -e "$guard" ]; then
-    trap "rm -f $guard" EXIT
+log=$(mktemp)
+if [ -e "$guard" ]; then
+    trap "rm -f $log" EXIT
+else
+    trap "rm -f $log $guard" EXIT
     printf "#!/bin/sh\nexit 101\n" >"$guard"
     chmod 755 "$guard"
 fi
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+if ! { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    exit 1
+fi
 case " $* " in
 *" openssh-server "*)
     if [ -d /run/systemd/system ]; then systemctl disable --now ssh.service ssh.socket >/dev/null 2>&1 || true; fi ;;
@@ -55,16 +60,16 @@ install_packages() {
     command -v apt-get >/dev/null || fail "these are missing, and there is no apt-get here to bring them: $*."
     if [ "$(id -u)" = 0 ]; then
         say "installing with apt-get: $*"
-        sh -c "$install_as_root" sh "$@" </dev/null
+        sh -c "$install_as_root" sh "$@" </dev/null || fail "apt-get did not install $*; its last lines stand above."
     elif ! command -v sudo >/dev/null; then
         fail "these are missing, and there is neither root nor sudo here: ask for \`apt-get install $*\`."
     elif [ -t 0 ]; then
         say "installing with sudo apt-get: $*"
-        sudo sh -c "$install_as_root" sh "$@"
+        sudo sh -c "$install_as_root" sh "$@" || fail "apt-get did not install $*; its last lines stand above."
     else
         say "installing with sudo apt-get: $*"
         sudo -n sh -c "$install_as_root" sh "$@" </dev/null ||
-            fail "sudo did not install $*: run \`sudo apt-get install $*\`, then this again."
+            fail "sudo could not install them without a password; run \`sudo apt-get install $*\`, then this again."
     fi
 }
 
