@@ -175,16 +175,24 @@ class Proxy:
             return allowed
 
     def pass_on(self, target: socket.socket, piece: memoryview, up: bool) -> int:
-        """Send what the target takes at once and count it, in one step: the answer may not be counted first."""
+        """Send what the target takes at once and count it; return how much that was."""
         with self._guard:
-            size = target.send(piece)
-            if up:
-                self.bytes_up += size
-            else:
-                self.bytes_down += size
-            self.turns += self._last_up is not None and self._last_up != up
-            self._last_up = up
-            return size
+            # Counted first: who has received a byte finds it counted.
+            self._count(len(piece), up)
+            sent = 0
+            try:
+                sent = target.send(piece)
+            finally:
+                self._count(sent - len(piece), up)
+            return sent
+
+    def _count(self, size: int, up: bool) -> None:
+        if up:
+            self.bytes_up += size
+        else:
+            self.bytes_down += size
+        self.turns += self._last_up is not None and self._last_up != up
+        self._last_up = up
 
     def reset_counts(self) -> None:
         """Begin counting anew."""
