@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine import cgroup, gpu
 from remote_payload.agent.machine.disk import disk_facts
+from remote_payload.agent.machine.gpu_apps import read_processes
 from remote_payload.agent.machine.identity import boot_identity, machine_id
 from remote_payload.agent.machine.text import one_line
 from remote_payload.agent.machine.tool import own_env, run_tool
@@ -23,8 +24,6 @@ TORCH_TIMEOUT = 60.0
 NO_GPU_MEMORY = 3 * 1024**3
 """Rented hosts in no-GPU mode have at most this much memory (bytes); AutoDL gives 2 GB."""
 
-LOW_DISK = 1024**3
-LOW_INODES = 10_000
 LOW_SHM = 512 * 1024**2
 
 _TORCH_MARK = "ORCH-FRAMEWORKS "
@@ -73,6 +72,8 @@ def collect(
 ) -> Dict[str, Any]:
     """Return the Facts of this host (see docs/protocol.md). Never raises for what a host lacks.
 
+    `gpu_processes` is beside the table: who uses the GPUs, where that can be seen (see machine.gpu_apps).
+
     Args:
         deep: also import torch in the job's Python (seconds).
         python: the job's Python; None = no torch check.
@@ -94,6 +95,7 @@ def collect(
         "kernel": "{0.sysname} {0.release} {0.machine}".format(os.uname()),
         "python": {"executable": sys.executable, "version": "{}.{}.{}".format(*sys.version_info[:3])},
         "gpu": table,
+        "gpu_processes": read_processes(tool, path) if tool and table["state"] == "ok" else [],
         "conda": list_conda(conda_roots),
         "torch": torch_facts(python, conda_roots) if deep and python is not None else _unchecked(),
         "disk": disk_facts(disk_path),
@@ -118,7 +120,7 @@ def torch_facts(python: PythonSpec, conda_roots: Sequence[str], timeout: float =
     try:
         found = resolve_python(python, conda_roots)
     except AgentFault as fault:
-        return dict(_unchecked(), error=fault.message)
+        return dict(_unchecked(), error=fault.message + (" ({})".format(fault.hint) if fault.hint else ""))
     ran = run_tool([found.python, "-c", _TORCH_SCRIPT], timeout, env=_job_like_env(found), cwd="/")
     if ran.timed_out:
         return dict(_unchecked(), python=found.python, error="importing torch took more than {:g} s".format(timeout))
@@ -136,28 +138,17 @@ def no_gpu_mode(table: GpuTable, memory: cgroup.Memory) -> bool:
 
 
 def warnings_of(facts: Dict[str, Any]) -> List[str]:
-    """Return one sentence for each thing that is likely to stop or spoil a job. Pure."""
+    """Return a sentence for each thing that may spoil a job and that no other fact says by itself. Pure."""
     found: List[str] = []
-    table = facts["gpu"]
-    if facts["no_gpu_mode"]:
-        found.append(
-            "this host was started in no-GPU mode: results can be pulled, training cannot run; start it with its GPU"
-        )
-    elif table["state"] in ("driver_broken", "timeout"):
-        found.append(table["message"])
-    found += ["GPU {}: {}".format(one["index"], one["note"]) for one in table["gpus"] if not one["usable"]]
-    disk = facts["disk"]
-    if disk["free"] is not None and disk["free"] < LOW_DISK:
-        found.append("less than 1 GiB is free at {}; remove something or set another root".format(disk["path"]))
-    if disk["inodes_free"] is not None and disk["inodes_free"] < LOW_INODES:
-        found.append("only {} more files fit at {} (inodes)".format(disk["inodes_free"], disk["path"]))
     shm = facts["shm"]["total"]
     if shm is not None and shm < LOW_SHM:
-        found.append(
-            "/dev/shm holds only {} MiB: a DataLoader with workers may die of a bus error".format(shm // 1024**2)
-        )
+        size = shm // 1024**2
+        found.append("/dev/shm holds only {} MiB: a DataLoader with workers may die of a bus error".format(size))
     if not facts["home_writable"]:
         found.append("the home folder is not writable; the agent keeps its files there")
+    torch = facts["torch"]
+    if torch["error"] and not torch["checked"]:
+        found.append(torch["error"])
     return found
 
 

@@ -121,7 +121,7 @@ def read_gpus(tool: Optional[str] = None, path: Optional[str] = None, timeout: f
         return _nothing("no_tool", "no NVIDIA tools on this host" + _other_hardware())
     fields = list(FIELDS)
     while True:
-        ran = _ask(program, path, timeout, "--query-gpu=" + ",".join(fields), "--format=csv,noheader,nounits")
+        ran = ask(program, path, timeout, "--query-gpu=" + ",".join(fields), "--format=csv,noheader,nounits")
         if ran.timed_out:
             return _nothing("timeout", "nvidia-smi did not answer within {:g} s; the driver may hang".format(timeout))
         if ran.exit_code is None:
@@ -131,7 +131,7 @@ def read_gpus(tool: Optional[str] = None, path: Optional[str] = None, timeout: f
             break
         fields.remove(answer.refused)
     if any(_hides_its_use(gpu) for gpu in answer.table["gpus"]):
-        _mark_mig(answer.table, _text(_ask(program, path, timeout, "-L")))
+        _mark_mig(answer.table, _text(ask(program, path, timeout, "-L")))
     return answer.table
 
 
@@ -140,7 +140,7 @@ def read_cuda(
 ) -> Optional[str]:
     """Return the CUDA version the driver supports ("12.4"), from the header of the plain table, or None."""
     program = tool or find_nvidia_smi(path)
-    return parse_cuda(_text(_ask(program, path, timeout))) if program else None
+    return parse_cuda(_text(ask(program, path, timeout))) if program else None
 
 
 def idle(gpu: GpuView) -> Optional[bool]:
@@ -208,7 +208,8 @@ def parse_mig_parents(stdout: str) -> List[int]:
     return parents
 
 
-def _ask(program: str, path: Optional[str], timeout: float, *arguments: str) -> Ran:
+def ask(program: str, path: Optional[str], timeout: float, *arguments: str) -> Ran:
+    """Run nvidia-smi with some arguments, killed after timeout seconds."""
     # The searched PATH may be bare, and some hosts wrap nvidia-smi in a script: keep the agent's own behind it.
     whole = os.pathsep.join(part for part in (path, os.environ.get("PATH") or os.defpath) if part)
     return run_tool([program, *arguments], timeout, env=own_env(whole))
