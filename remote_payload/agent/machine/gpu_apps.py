@@ -10,7 +10,7 @@ from typing import List, Optional, TypedDict
 from remote_payload.agent.machine.gpu import ask
 from remote_payload.agent.machine.text import neutralise, one_line
 
-_ROW = re.compile(r"\s*([0-9]{1,10}), *([A-Za-z0-9._-]{1,100}), *([^,]*), *(.*)")
+_ROW = re.compile(r"\s*([0-9]{1,10}), *([A-Za-z0-9._-]{1,100}), *([0-9]{1,9}|N/A|\[[^,]*\]), *(.*)")
 
 
 class GpuProcess(TypedDict):
@@ -53,13 +53,13 @@ def parse_processes(stdout: str) -> List[GpuProcess]:
         row = _ROW.fullmatch(line)
         if row is None:
             continue
-        memory = row.group(3).strip()
+        memory = row.group(3)
         name = row.group(4).strip()
         found.append(
             GpuProcess(
                 pid=int(row.group(1)),
                 uuid=row.group(2),
-                memory_mib=int(memory) if re.fullmatch("[0-9]{1,9}", memory) else None,
+                memory_mib=int(memory) if memory[0].isdecimal() else None,
                 name="" if name.startswith("[") or name == "N/A" else one_line(name.encode("utf-8", "replace"), 80),
                 user=None,
             )

@@ -30,6 +30,7 @@ def test_recorded_lists() -> None:
     assert found[3]["name"] == "VLLM::EngineCore"
     assert parse_processes(sample("apps-empty-container.txt")) == []
     assert parse_processes(sample("apps-wsl-windows.txt")) == []
+    assert parse_processes(sample("query-server-8gpu.txt")) == []
 
 
 def test_a_pid_of_another_namespace_has_no_name_and_no_user() -> None:
