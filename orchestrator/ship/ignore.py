@@ -146,8 +146,8 @@ class Ignore:
         """
         name = path.rpartition("/")[2]
         line = self._include.check(path, name, folder)
-        if line and not line.negated:
-            return Verdict(False, f"code.include: {line.text}")
+        if line and (included or not line.negated):
+            return Verdict(line.negated, f"code.include: {line.text}")
         sources = (self._own,) if included else (self._own, *reversed(level.orch), *reversed(level.git))
         for rules in sources:
             line = rules.check(path, name, folder)
