@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 from orchestrator.errors import RefusedError
-from orchestrator.store_hashes import HashRow
+from orchestrator.store.hashes import HashRow
 
 CHUNK = 1024 * 1024
 MAX_SCRIPT = 8 * 1024 * 1024

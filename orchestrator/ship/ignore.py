@@ -9,8 +9,9 @@ from pathlib import Path
 
 from orchestrator.ship.wildmatch import Line, parse
 
+GIT = ".git"
 BUILT_IN = (
-    ".git",
+    GIT,
     ".venv",
     "venv",
     "__pycache__",
@@ -141,6 +142,9 @@ class Ignore:
     def check(self, level: Level, path: str, folder: bool, *, included: bool) -> Verdict | None:
         """Say whether a path is left out; None = no rule speaks of it.
 
+        Whitelists (`*`, then `!*/` and `!*.py`) mean no `.venv` by their `!*/`, so that does not undo a built-in rule;
+        and nothing but `include` brings `.git` along.
+
         Args:
             included: `include` named a folder it lies in; then ignore files have no say any more.
         """
@@ -148,15 +152,17 @@ class Ignore:
         line = self._include.check(path, name, folder)
         if line and (included or not line.negated):
             return Verdict(line.negated, f"code.include: {line.text}")
+        if folder and path == self.results:
+            return Verdict(True, "results folder", built_in=True)
+        built_in = self._built_in.check(path, name, folder)
         sources = (self._own,) if included else (self._own, *reversed(level.orch), *reversed(level.git))
         for rules in sources:
             line = rules.check(path, name, folder)
+            if line and built_in and line.negated and (name == GIT or line.segments[-1].strip("*") == ""):
+                break
             if line:
                 return Verdict(not line.negated, f"{rules.label}: {line.text}")
-        if folder and path == self.results:
-            return Verdict(True, "results folder", built_in=True)
-        line = self._built_in.check(path, name, folder)
-        return Verdict(True, f"built in: {line.text}", built_in=True) if line else None
+        return Verdict(True, f"built in: {built_in.text}", built_in=True) if built_in else None
 
     def names(self, path: str, folder: bool) -> bool:
         """Whether `include` names this very path."""

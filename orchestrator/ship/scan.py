@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.ship.hashing import HashCache, NoCache, hash_files, stamp
 from orchestrator.ship.ignore import Ignore, rules_above
 from orchestrator.ship.walk import Found, LeftOut, Walker, leaves_tree
-from orchestrator.store_hashes import HashRow
+from orchestrator.store.hashes import HashRow
 from remote_payload.agent.spool.manifests import VERSION, manifest_id
 from remote_payload.agent.wire.messages import Entry, Manifest
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "orchestrator.hosts": ("orchestrator.hosts", *LOW),
     "orchestrator.remote": ("orchestrator.remote", *BASE),
     "orchestrator.spec": ("orchestrator.spec", *BASE),
-    "orchestrator.store": BASE,
+    "orchestrator.store": ("orchestrator.store", *BASE),
     "orchestrator.errors": SHARED,
     "orchestrator.text": (),
     "orchestrator.paths": ("orchestrator.errors",),

@@ -102,8 +102,13 @@ def test_built_in_rules_are_the_weakest(tmp_path: Path) -> None:
         ("venv/", "built in: venv"),
         (".git/", "built in: .git"),
     }
-    put(tmp_path, {".gitignore": "!wandb\n"})
-    assert "wandb/run" in files(scan_tree(tmp_path))
+    put(tmp_path, {".gitignore": "!wandb\n!.git\n"})
+    assert files(scan_tree(tmp_path)) == {"a.py", ".gitignore", "wandb/run"}
+
+
+def test_a_whitelist_does_not_bring_back_everything(tmp_path: Path) -> None:
+    put(tmp_path, {".gitignore": "*\n!*/\n!*.py\n", "a.py": "", "a.csv": "", "sub/b.py": "", ".venv/c.py": ""})
+    assert files(scan_tree(tmp_path)) == {"a.py", "sub/b.py"}
 
 
 def test_order_of_the_rules(tmp_path: Path) -> None:

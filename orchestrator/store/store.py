@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.store_file import plain
-from orchestrator.store_hashes import HashStore
+from orchestrator.store.file import plain
+from orchestrator.store.hashes import HashStore
 from remote_payload.agent.spool.states import LIVE_STATES
 from remote_payload.agent.wire.messages import JobView, Submission
 
@@ -132,7 +132,8 @@ class Store(HashStore):
         """Return the ids of acknowledged jobs that, as far as known, still live and do what one of these would do."""
         wanted = set(fingerprints)
         rows = self.read(
-            "SELECT jobs.id, jobs.fingerprint, views.state FROM jobs JOIN submissions ON submissions.id = submission "
+            "SELECT jobs.id, jobs.fingerprint, views.state FROM jobs "
+            "JOIN submissions ON submissions.id = jobs.submission "
             "JOIN parts ON parts.submission = jobs.submission AND parts.host = jobs.host "
             "LEFT JOIN views ON views.id = jobs.id WHERE submissions.project = ? AND parts.state = 'acked' "
             "ORDER BY created_at DESC, jobs.id",

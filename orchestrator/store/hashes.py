@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from orchestrator.store_file import StoreFile, plain
+from orchestrator.store.file import StoreFile, plain
 
 
 class HashRow(NamedTuple):
