@@ -1,0 +1,199 @@
+"""Jobs as people are shown them, read from the spool again only where something changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from remote_payload.agent.faults import AgentFault
+from remote_payload.agent.machine.progress import parse_progress
+from remote_payload.agent.spool import atomic, states
+from remote_payload.agent.spool.fold import (
+    AttemptFacts,
+    JobFacts,
+    JobState,
+    attempt_state,
+    cancel_stands,
+    fold,
+    is_final,
+)
+from remote_payload.agent.spool.paths import SpoolPaths
+from remote_payload.agent.spool.submissions import load_facts, read_waiting
+from remote_payload.agent.wire.messages import AttemptView, JobSpec, JobView
+
+PROGRESS_TAIL = 8192
+"""Bytes at the end of a log in which progress is looked for."""
+_SETTLED = 1_000_000_000
+_UNREADABLE = "spool_file_broken"
+
+
+class _Known(NamedTuple):
+    signature: Tuple[Any, ...]
+    facts: JobFacts
+    env_digest: Optional[str]
+
+
+class Views:
+    """Makes job views; remembers what it read of jobs whose files did not change since.
+
+    Args:
+        paths: of the spool.
+    """
+
+    def __init__(self, paths: SpoolPaths) -> None:
+        self._paths = paths
+        self._known: Dict[str, _Known] = {}
+
+    def facts(self, spec: JobSpec, waiting: Optional[Dict[str, Any]] = None) -> JobFacts:
+        """Return what the spool says of a job now.
+
+        Raises:
+            SpoolFileError: one of its files cannot be used.
+        """
+        return self._look(spec)[0]._replace(waiting=waiting)
+
+    def view(self, spec: JobSpec, waiting: Dict[str, Dict[str, Any]]) -> JobView:
+        """Return a job as it is now. A job with a broken file is shown with the sentence about it.
+
+        Args:
+            spec: the job.
+            waiting: from submissions.read_waiting.
+        """
+        try:
+            facts, env_digest = self._look(spec)
+        except AgentFault as fault:
+            return _broken_view(self._paths, spec, fault.message)
+        facts = facts._replace(waiting=waiting.get(spec["id"]))
+        state = fold(facts, time.time())
+        return _job_view(self._paths, facts, state, env_digest)
+
+    def views(self, specs: List[JobSpec]) -> List[JobView]:
+        """Return several jobs as they are now."""
+        waiting = read_waiting(self._paths)
+        return [self.view(spec, waiting) for spec in specs]
+
+    def _look(self, spec: JobSpec) -> Tuple[JobFacts, Optional[str]]:
+        known = self._known.get(spec["id"])
+        signature = self._signature(spec["id"])
+        if known is not None and signature is not None and known.signature == signature:
+            return known.facts, known.env_digest
+        facts = load_facts(self._paths, spec, log_sizes=True)
+        digest = (atomic.read_json(self._paths.job(spec["id"]).env) or {}).get("digest")
+        # Only what has ended stays as it is while its folders do.
+        if signature is not None and all(attempt.end is not None for attempt in facts.attempts):
+            self._known[spec["id"]] = _Known(signature, facts, digest)
+        else:
+            self._known.pop(spec["id"], None)
+        return facts, digest
+
+    def _signature(self, job: str) -> Optional[Tuple[Any, ...]]:
+        """Return what changes whenever a file of the job comes or goes; None when it may have just changed."""
+        place = self._paths.job(job)
+        marks: List[Any] = []
+        for folder in (place.folder, place.attempts):
+            try:
+                changed = os.stat(folder).st_mtime_ns
+            except OSError:
+                changed = 0
+            # Clocks of file systems tick slowly: what changed a moment ago may change again unseen.
+            if changed > time.time_ns() - _SETTLED:
+                return None
+            marks.append(changed)
+        return tuple(marks)
+
+
+def _job_view(paths: SpoolPaths, facts: JobFacts, state: JobState, env_digest: Optional[str]) -> JobView:
+    spec = facts.spec
+    cancelled = cancel_stands(facts.cancel, facts.retries)
+    attempts = [attempt_view(attempt, cancelled) for attempt in facts.attempts]
+    # A job that waits for another try has no end: what the last try left is in its attempt.
+    last = attempts[-1] if attempts and state.state != states.PENDING else None
+    return {
+        **_spec_part(paths, spec),  # type: ignore[typeddict-item]
+        "state": state.state,
+        "reason": state.reason,
+        "detail": state.detail,
+        "waiting_for": state.waiting_for,
+        "attempt": state.attempt,
+        "attempts": attempts,
+        "exit_code": last["exit_code"] if last else None,
+        "signal": last["signal"] if last else None,
+        "started_at": last["started_at"] if last else None,
+        "ended_at": _ended_at(facts, state, last),
+        "gpus": last["gpus"] if last and not is_final(state.state) else [],
+        "progress": _progress(paths, spec["id"], state),
+        "env_digest": env_digest,
+    }
+
+
+def _ended_at(facts: JobFacts, state: JobState, last: Optional[AttemptView]) -> Optional[float]:
+    if not is_final(state.state):
+        return None
+    if last is not None and last["ended_at"] is not None and last["state"] == state.state:
+        return last["ended_at"]
+    return _float((facts.cancel or {}).get("at"))
+
+
+def attempt_view(attempt: AttemptFacts, cancelled: bool) -> AttemptView:
+    """Return one try as people are shown it.
+
+    Args:
+        attempt: what its files say.
+        cancelled: whether a cancel of the job stands.
+    """
+    start, end = attempt.start or {}, attempt.end or {}
+    lease = (attempt.lease or {}).get("gpus")
+    gpus = start.get("gpus") or [gpu.get("index") for gpu in lease or [] if isinstance(gpu, dict)]
+    environment = start.get("environment")
+    return {
+        "number": attempt.number,
+        "state": attempt_state(attempt, cancelled),
+        "reason": end.get("reason"),
+        "detail": str(end.get("detail") or ""),
+        "exit_code": _int(end.get("exit_code")),
+        "signal": _int(end.get("signal")),
+        "started_at": _float(start.get("started_at")),
+        "ended_at": _float(end.get("ended_at")),
+        "gpus": [index for index in gpus if isinstance(index, int)],
+        "log_size": attempt.log_size,
+        "environment": environment if isinstance(environment, dict) else {},
+    }
+
+
+def read_tail(path: str, size: int) -> bytes:
+    """Return the last bytes of a file, b"" when there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.pread(descriptor, size, max(0, os.fstat(descriptor).st_size - size))
+    finally:
+        os.close(descriptor)
+
+
+def _progress(paths: SpoolPaths, job: str, state: JobState) -> Optional[Dict[str, Any]]:
+    if state.state not in (states.RUNNING, states.CANCELLING) or not state.attempt:
+        return None
+    return parse_progress(read_tail(paths.attempt(job, state.attempt).log, PROGRESS_TAIL))
+
+
+def _spec_part(paths: SpoolPaths, spec: JobSpec) -> Dict[str, Any]:
+    kept = ("id", "name", "job", "project", "submission", "owner", "params", "submitted_at", "pull")
+    part: Dict[str, Any] = {name: spec.get(name) for name in kept}
+    part["path"] = paths.job(spec["id"]).folder
+    return part
+
+
+def _broken_view(paths: SpoolPaths, spec: JobSpec, why: str) -> JobView:
+    state = JobState(states.PENDING, None, why, _UNREADABLE, 0)
+    return _job_view(paths, JobFacts(spec), state, None)
+
+
+def _int(value: Any) -> Optional[int]:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _float(value: Any) -> Optional[float]:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
