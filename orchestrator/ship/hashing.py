@@ -17,8 +17,8 @@ MAX_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is not looked at for CRLF."""
 TRIES = 3
 WORKERS = 4
-POOL_FROM = 32
-"""Files from which on several are read at once."""
+LARGE = 1024 * 1024
+"""Bytes from which on files are read several at once; handing a small one to a thread takes longer than reading it."""
 
 
 class HashCache(Protocol):
@@ -96,7 +96,8 @@ def hash_file(path: str, shown: str) -> HashRow | None:
 
 
 def _digest(fd: int, status: os.stat_result, path: str) -> HashRow:
-    data = os.read(fd, CHUNK)
+    # Asking for a whole chunk makes room for one, which is most of the cost of reading a small file.
+    data = os.read(fd, min(CHUNK, status.st_size + 1))
     script = data.startswith(b"#!")
     if (script or path.endswith(".sh")) and status.st_size <= MAX_SCRIPT:
         data = _read_rest(fd, data)
@@ -126,11 +127,12 @@ class Hashed(NamedTuple):
     unreadable: dict[str, str]
 
 
-def hash_files(files: Mapping[str, str]) -> Hashed:
-    """Read many files, several at once.
+def hash_files(files: Mapping[str, str], sizes: Mapping[str, int]) -> Hashed:
+    """Read many files, large ones several at once.
 
     Args:
         files: {path in the tree: path here}.
+        sizes: their sizes as far as known, in bytes.
 
     Raises:
         RefusedError: one keeps changing while it is read.
@@ -143,11 +145,11 @@ def hash_files(files: Mapping[str, str]) -> Hashed:
         except OSError as error:
             return item[0], None, error.strerror or str(error)
 
-    if len(files) < POOL_FROM:
-        results = list(map(one, files.items()))
-    else:
-        with ThreadPoolExecutor(WORKERS) as pool:
-            results = list(pool.map(one, files.items(), chunksize=64))
+    large = {name for name in files if sizes.get(name, 0) >= LARGE}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting = pool.map(one, [(name, files[name]) for name in large])
+        results = [one(item) for item in files.items() if item[0] not in large]
+        results.extend(waiting)
     for name, row, why in results:
         if row:
             found.rows[name] = row

@@ -116,7 +116,7 @@ def _hash(root: Path, found: Found, cache: HashCache) -> dict[str, HashRow]:
             rows[rel] = row
         else:
             todo[rel] = here(root, rel)
-    hashed = hash_files(todo)
+    hashed = hash_files(todo, {rel: found.files[rel].st_size for rel in todo})
     found.unreadable.update(hashed.unreadable)
     rows.update(hashed.rows)
     ended = time.time_ns()
