@@ -13,6 +13,7 @@ from remote_payload.agent.run.clear import Clearing
 from remote_payload.agent.run.processes import Traces, reap
 
 POLL_SECONDS = 0.2
+_WHY = {"cancel": "cancelled on request", "log": "its log is too large", "gone": "its spool was removed"}
 CLEARING_SECONDS = 0.02
 CLEARING_SLOW_SECONDS = 0.25
 LEFTOVER_GRACE = 10.0
@@ -74,7 +75,7 @@ class Log:
 
 
 class Finished(NamedTuple):
-    """How the leader ended (its wait status), and why it was stopped: "cancel", "timeout", "gone" (spool removed)."""
+    """How the leader ended (its wait status), and why it was stopped (see ending.Outcome)."""
 
     status: int
     stopped: Optional[str]
@@ -88,7 +89,7 @@ class Attempt:
         traces: what its processes are known by.
         limits: timeout and grace.
         log: where words for people go.
-        asked_to_stop: called at every tick; returns "cancel" or "gone" to end the attempt, else None.
+        asked_to_stop: called at every tick; returns "cancel", "log" or "gone" to end the attempt, else None.
     """
 
     def __init__(
@@ -166,7 +167,7 @@ def _stop_words(asked: str, limits: Limits) -> str:
     if asked == "timeout":
         why = "it has run for its timeout of {:g} s".format(limits.timeout or 0)
     else:
-        why = "cancelled on request" if asked == "cancel" else "its spool was removed"
+        why = _WHY.get(asked, asked)
     return "{}: asked to end, killed after {:g} s".format(why, limits.grace)
 
 

@@ -50,17 +50,22 @@ class EndFile:
         Raises:
             OSError: anything but a full disk (the folder is gone).
         """
-        data = _fitting(end)
         while True:
             try:
-                self._write_once(data)
+                self.write_now(end)
                 return
             except OSError as error:
                 if not is_disk_full(error):
                     raise
             time.sleep(_RETRY_SECONDS)
 
-    def _write_once(self, data: bytes) -> None:
+    def write_now(self, end: Dict[str, Any]) -> None:
+        """Put end.json in place, durably, in one try.
+
+        Raises:
+            OSError: the disk is full, or the folder is gone.
+        """
+        data = _fitting(end)
         if self._descriptor is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(self._beside, flags, 0o600)

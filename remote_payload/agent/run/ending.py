@@ -20,7 +20,10 @@ DETAIL_LIMIT = 400
 
 
 class Outcome(NamedTuple):
-    """What is known when the last process is gone. stopped: why we ended it ("cancel", "timeout"), or None."""
+    """What is known when the last process is gone. stopped: why we ended it, or None.
+
+    stopped is "cancel", "timeout", "log" (it grew beyond its limit) or "gone" (the spool was removed).
+    """
 
     exit_code: Optional[int]
     signal: Optional[int]
@@ -74,6 +77,8 @@ def conclude(outcome: Outcome) -> Ending:
         return Ending("exit_zero", 0, None, "")
     if outcome.stopped == "cancel":
         return Ending("cancelled_by_user", code, signum, "")
+    if outcome.stopped == "log":
+        return Ending("log_too_large", code, signum, "")
     if outcome.stopped == "timeout":
         return Ending("timeout", code, signum, "")
     if code == ACTIVATION_FAILED and ACTIVATION_WORDS in outcome.tail:

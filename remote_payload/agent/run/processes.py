@@ -35,12 +35,15 @@ class Traces(NamedTuple):
     sessions: session ids, each with the start of its leader.
     marker: the random value of ORCH_ATTEMPT_MARKER, or "".
     log: (device, inode) of the attempt's log; who can write to it belongs to the attempt.
+    heirs: processes that belong to it themselves, with their descendants (the keeper inherits them from a supervisor
+    that was killed).
     """
 
     parents: AbstractSet[int] = frozenset()
     sessions: Mapping[int, int] = {}
     marker: str = ""
     log: Optional[Tuple[int, int]] = None
+    heirs: AbstractSet[int] = frozenset()
 
 
 def parse_stat(text: str) -> Optional[Process]:
@@ -119,7 +122,8 @@ def members(traces: Traces, spare: AbstractSet[int]) -> Dict[int, Process]:
         spare: pids that are never members (the agent's own processes).
     """
     processes = living()
-    found = descendants(processes, traces.parents) | in_sessions(processes, traces.sessions)
+    found = descendants(processes, traces.parents | traces.heirs) | in_sessions(processes, traces.sessions)
+    found |= traces.heirs & set(processes)
     marker = "{}={}".format(MARKER_NAME, traces.marker).encode("ascii") if traces.marker else b""
     for pid in processes:
         if pid in found or pid in spare:

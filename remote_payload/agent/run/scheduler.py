@@ -10,6 +10,9 @@ from remote_payload.agent.wire.messages import GpuTable, GpuView
 MEMORY_TOLERANCE = 0.95
 """Cards sold as 24 GB report 24,564 MiB or less, so 95 % of what is asked for is enough."""
 
+AUTO = "auto"
+"""`gpus` of a job that takes one where there is one."""
+
 NO_HARDWARE = frozenset({"no_tool", "no_device"})
 """States of the GPU table that mean "this host has none", as opposed to "they cannot be seen now"."""
 

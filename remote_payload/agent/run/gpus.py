@@ -1,0 +1,60 @@
+"""The keeper's view of the GPUs: asked for only when a job waits for one, and not more often than helps."""
+
+from __future__ import annotations
+
+from typing import AbstractSet, Optional, Set
+
+from remote_payload.agent.machine.gpu import read_gpus
+from remote_payload.agent.run import gpulock
+from remote_payload.agent.run.scheduler import NO_HARDWARE
+from remote_payload.agent.wire.messages import GpuTable
+
+FRESH_SECONDS = 1.0
+STALE_SECONDS = 5.0
+NONE_SECONDS = 60.0
+LIVELY_SECONDS = 60.0
+"""For so long after something began or ended on this host, memory is looked at each second: it is being freed."""
+
+
+class GpuWatch:
+    """Caches nvidia-smi's table.
+
+    Args:
+        path: PATH to find nvidia-smi in (the profile's); None = the agent's own.
+    """
+
+    def __init__(self, path: Optional[str]) -> None:
+        self._path = path
+        self._table: Optional[GpuTable] = None
+        self._asked = float("-inf")
+        self._stirred = float("-inf")
+
+    def stir(self, now: float) -> None:
+        """Say that an attempt began or ended, so that the table is old. now: monotonic seconds."""
+        self._stirred = now
+
+    def table(self, leased: AbstractSet[str], now: float) -> GpuTable:
+        """Return the table, asking again when it is too old to decide by. now: monotonic seconds."""
+        if self._table is None or now - self._asked >= self._age_allowed(self._table, leased, now):
+            self._table = read_gpus(path=self._path)
+            self._asked = now
+        return self._table
+
+    def known(self) -> Optional[GpuTable]:
+        """Return the table last read, without asking."""
+        return self._table
+
+    def taken(self) -> Set[str]:
+        """Return the uuids of known GPUs whose lock somebody holds, this user or another."""
+        gpus = self._table["gpus"] if self._table is not None else []
+        return {gpu["uuid"] for gpu in gpus if gpu["uuid"] and gpulock.is_taken(gpu["uuid"])}
+
+    def _age_allowed(self, table: GpuTable, leased: AbstractSet[str], now: float) -> float:
+        if self._stirred > self._asked:
+            return 0.0
+        if table["state"] in NO_HARDWARE:
+            return NONE_SECONDS
+        if table["gpus"] and all(gpu["uuid"] in leased for gpu in table["gpus"] if gpu["usable"]):
+            # Nothing can start before a lease ends, and that stirs.
+            return NONE_SECONDS
+        return FRESH_SECONDS if now - self._stirred < LIVELY_SECONDS else STALE_SECONDS

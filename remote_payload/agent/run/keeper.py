@@ -1,0 +1,276 @@
+"""`keeper`: the one resident process of a host while there is work. It claims, starts and cleans up.
+
+It decides nothing that the spool does not say, so that it may be killed at any moment and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from typing import Any, Dict, List, Optional, Set, Union
+
+from remote_payload.agent.machine import compat
+from remote_payload.agent.machine.cgroup import cpu_quota
+from remote_payload.agent.machine.identity import boot_identity
+from remote_payload.agent.run import claim, jobenv
+from remote_payload.agent.run.attempt import Wake
+from remote_payload.agent.run.builds import Broken, Builds
+from remote_payload.agent.run.ending import Ending
+from remote_payload.agent.run.gpus import GpuWatch
+from remote_payload.agent.run.keeperlog import KeeperLog
+from remote_payload.agent.run.orphans import Orphans
+from remote_payload.agent.run.processes import MARKER_NAME, descendants, living, read_process, reap
+from remote_payload.agent.run.queue import Queue, Work
+from remote_payload.agent.run.scheduler import Candidate, Capacity, Launch, Plan, Waiting, pick
+from remote_payload.agent.spool import atomic, secrets
+from remote_payload.agent.spool.paths import SpoolPaths
+from remote_payload.agent.spool.place import agent_dir
+
+TICK_SECONDS = 1.0
+BUSY_TICK_SECONDS = 0.25
+ASIDE_SECONDS = 60.0
+MAX_UNSTARTED = 3
+"""Supervisors of one attempt that may vanish before they started anything, until the attempt ends."""
+
+FEATURES = frozenset({"setup", "secrets", "gpu_memory", "timeout"})
+"""What a spec's `requires` may name; a job that wants more waits for a newer keeper instead of running without it."""
+
+
+def main(argv: List[str]) -> int:
+    """Keep one spool until there is no work.
+
+    Args:
+        argv: the spool's root.
+
+    Returns:
+        0, also when another keeper has the spool already.
+    """
+    _shed_environment(argv)
+    os.chdir("/")
+    os.umask(0o077)
+    paths = SpoolPaths(argv[0])
+    os.makedirs(paths.keeper, mode=0o700, exist_ok=True)
+    lock = os.open(paths.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if not _take(lock):
+        return 0
+    compat.become_subreaper()
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
+        signal.signal(signum, _nothing)
+    log = KeeperLog(paths.keeper_log)
+    os.dup2(log.descriptor, 2)
+    log.say("keeper {} begins".format(os.getpid()))
+    me = read_process(os.getpid())
+    atomic.write_json(paths.keeper_pid, {"pid": os.getpid(), "start_ticks": me.start if me else 0, "at": time.time()})
+    Keeper(paths, lock, log).run(Wake())
+    log.say("keeper {} ends: no work".format(os.getpid()))
+    return 0
+
+
+class Keeper:
+    """The loop. One tick looks at every unfinished job once."""
+
+    def __init__(self, paths: SpoolPaths, lock: int, log: KeeperLog) -> None:
+        profile: Dict[str, Any] = atomic.read_json(paths.profile) or {}
+        self._paths = paths
+        self._lock = lock
+        self._log = log
+        self._queue = Queue(paths, log)
+        self._spawner = claim.Spawner(paths, log.descriptor)
+        self._builds = Builds(paths, self._spawner, profile.get("conda_roots") or ())
+        self._gpus = GpuWatch(profile.get("path"))
+        self._orphans = Orphans(paths, boot_identity(), self._heirs)
+        self._slots = max(1, int(cpu_quota()))
+        self._given: Dict[str, int] = {}
+        self._unstarted: Dict[str, int] = {}
+        self._aside: Dict[str, float] = {}
+        self._told: Optional[Dict[str, Any]] = None
+        self._again = False
+
+    def run(self, wake: Wake) -> None:
+        """Tick until there is no work; then let go of the spool."""
+        poke = _open_poke(self._paths.keeper_poke)
+        self._queue.refresh(thorough=True)
+        while True:
+            if os.fstat(self._lock).st_ino != _inode(self._paths.keeper_lock):
+                return  # the spool was removed, or put in place anew: it is not ours any more
+            self._tick()
+            if not self._queue.any and not self._orphans.any and self._leave():
+                return
+            wake.wait(self._pause(), [poke])
+            self._queue.refresh(thorough=_drain(poke))
+
+    def _pause(self) -> float:
+        if self._again:
+            return 0.0
+        return BUSY_TICK_SECONDS if self._orphans.any else TICK_SECONDS
+
+    def _tick(self) -> None:
+        self._again = False
+        self._spawner.children -= set(reap())
+        candidates: List[Candidate] = []
+        leased: Set[str] = set()
+        live_without_gpu = 0
+        for work in self._queue.unfinished():
+            try:
+                if self._aside.get(work.id, 0.0) <= time.monotonic():
+                    self._look(work, candidates)
+            except Exception:  # one broken job must never stop the others
+                self._set_aside(work.id)
+            if work.live:
+                uuids = work.leased()
+                leased |= uuids
+                live_without_gpu += 0 if uuids or self._given.get(work.id) else 1
+        self._builds.end_unwanted()
+        plan = self._pick(candidates, leased, live_without_gpu)
+        for launch in plan.launches:
+            self._launch(launch, plan)
+        self._write_waiting(plan)
+
+    def _look(self, work: Work, candidates: List[Candidate]) -> None:
+        """Advance one unfinished job as far as it goes by itself; add it to the candidates if it may start."""
+        work.look()
+        if work.final:
+            self._finish(work)
+        elif work.orphaned or self._orphans.holds(work.id, work.attempt):
+            self._adopt(work, candidates)
+        elif work.pending:
+            blocked = self._blocked(work)
+            if isinstance(blocked, Broken):
+                claim.end_unstarted(self._paths, work.id, work.next_attempt, blocked.ending, blocked.log)
+                self._ended(work)
+            else:
+                candidates.append(work.candidate(blocked))
+
+    def _adopt(self, work: Work, candidates: List[Candidate]) -> None:
+        number, start = work.attempt, work.start
+        if start is not None:
+            if self._orphans.step(work.id, number, start):
+                self._ended(work)
+            return
+        # Its supervisor vanished before it started anything: the same attempt begins again.
+        if work.cancelled:
+            ending = Ending("cancelled_by_user", None, None, "before it started")
+        elif self._unstarted.get(work.id, 0) >= MAX_UNSTARTED:
+            ending = Ending("spawn_failed", None, None, "its supervisor could not start; see keeper/log on the host")
+        else:
+            candidates.append(work.candidate(None))
+            return
+        if claim.end_unstarted(self._paths, work.id, number, ending):
+            self._ended(work)
+
+    def _blocked(self, work: Work) -> Union[Waiting, Broken, None]:
+        spec = work.spec
+        unknown = [name for name in spec["requires"] if name not in FEATURES]
+        if unknown:
+            return Waiting("needs_newer_keeper", ", ".join(unknown))
+        missing = secrets.missing(self._paths, spec)
+        if missing:
+            return Waiting("secret_needed", ", ".join(missing))
+        return self._builds.look(spec, work.since) if spec["setup"] is not None else None
+
+    def _pick(self, candidates: List[Candidate], leased: Set[str], live: int) -> Plan:
+        table = None
+        now = time.monotonic()
+        if any(each.blocked is None and each.gpus != 0 for each in candidates):
+            table = self._gpus.table(leased, now)
+            leased = leased | self._gpus.taken()
+        return pick(candidates, Capacity(table, leased, self._slots, live), time.time())
+
+    def _launch(self, launch: Launch, plan: Plan) -> None:
+        work = self._queue.get(launch.job)
+        try:
+            begun = claim.launch(self._spawner, work.id, work.next_attempt, launch.gpus)
+        except Exception:  # one broken job must never stop the others
+            self._set_aside(work.id)
+            return
+        if begun:
+            self._given[work.id] = len(launch.gpus)
+            self._unstarted[work.id] = self._unstarted.get(work.id, 0) + 1 if work.orphaned else 1
+            self._gpus.stir(time.monotonic())
+            work.stale()
+        else:
+            plan.waiting[work.id] = Waiting("no_gpu", "another user of this host took it")
+
+    def _ended(self, work: Work) -> None:
+        """Look again at once: the end just written may make room."""
+        self._gpus.stir(time.monotonic())
+        self._again = True
+        work.stale()
+
+    def _finish(self, work: Work) -> None:
+        secrets.remove(self._paths, work.id)
+        self._queue.finish(work.id)
+        self._given.pop(work.id, None)
+        self._unstarted.pop(work.id, None)
+        self._gpus.stir(time.monotonic())
+
+    def _set_aside(self, job: str) -> None:
+        self._log.trouble("{} is set aside for {:g} s".format(job, ASIDE_SECONDS))
+        self._aside[job] = time.monotonic() + ASIDE_SECONDS
+
+    def _heirs(self) -> Set[int]:
+        processes = living()
+        me = os.getpid()
+        mine = {each.pid for each in processes.values() if each.parent == me}
+        return (mine - self._spawner.children) & descendants(processes, [me])
+
+    def _write_waiting(self, plan: Plan) -> None:
+        told = {job: waiting._asdict() for job, waiting in plan.waiting.items()}
+        if told == self._told:
+            return
+        with contextlib.suppress(OSError):  # a cache: a full disk must not stop the keeper
+            atomic.write_json(self._paths.waiting, told)
+            self._told = told
+
+    def _leave(self) -> bool:
+        """Let go of the lock, then look once more: who stored work meanwhile saw it held and started no keeper."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self._queue.refresh(thorough=True)
+        return not self._queue.any or not _take(self._lock)
+
+
+def _shed_environment(argv: List[str]) -> None:
+    """Start this very process again when it bears a job's marker (an `orch` that ran inside a job started it)."""
+    if MARKER_NAME in os.environ:
+        arguments = [sys.executable, "-I", "-S", agent_dir(), "keeper", *argv]
+        os.execve(sys.executable, arguments, jobenv.agent_environment(os.environ))
+
+
+def _take(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _open_poke(path: str) -> int:
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(path, 0o600)
+    # For writing too, so that it never reads as ended when the last poker closes it.
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _drain(poke: int) -> bool:
+    """Empty the FIFO; tell whether anybody poked."""
+    poked = False
+    with contextlib.suppress(BlockingIOError):
+        while os.read(poke, 4096):
+            poked = True
+    return poked
+
+
+def _inode(path: str) -> Optional[int]:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
+
+
+def _nothing(signum: int, frame: Any) -> None:
+    """Takes a signal without dying of it."""

@@ -1,0 +1,104 @@
+"""Attempts whose supervisor was killed: what is left of them is found and ended, then their end is written."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import AbstractSet, Any, Callable, Dict, NamedTuple, Optional, Tuple
+
+from remote_payload.agent.run.claim import end_record, lock_attempt
+from remote_payload.agent.run.clear import Clearing
+from remote_payload.agent.run.endfile import EndFile
+from remote_payload.agent.run.ending import Ending
+from remote_payload.agent.run.processes import Traces
+from remote_payload.agent.spool.paths import SpoolPaths
+
+GRACE = 10.0
+
+Key = Tuple[str, int]
+
+
+class _Case(NamedTuple):
+    lock: int
+    clearing: Clearing
+
+
+class Orphans:
+    """The orphaned attempts being ended now; each is advanced by `step` and holds up nobody.
+
+    Args:
+        paths: of the spool.
+        boot: this boot's identity (machine.identity.boot_identity).
+        heirs: called before each scan; returns children of this process that it did not start: they were a dead
+            supervisor's.
+    """
+
+    def __init__(self, paths: SpoolPaths, boot: Dict[str, str], heirs: Callable[[], AbstractSet[int]]) -> None:
+        self._paths = paths
+        self._boot = boot
+        self._heirs = heirs
+        self._cases: Dict[Key, _Case] = {}
+
+    @property
+    def any(self) -> bool:
+        """Whether some are not ended yet."""
+        return bool(self._cases)
+
+    def holds(self, job: str, number: int) -> bool:
+        """Whether this attempt is being ended; its lock is ours then, so it looks alive."""
+        return (job, number) in self._cases
+
+    def step(self, job: str, number: int, start: Dict[str, Any]) -> bool:
+        """Go on ending one orphan.
+
+        Args:
+            job: its id.
+            number: the attempt's.
+            start: its start.json.
+
+        Returns:
+            True once its end is written.
+
+        Raises:
+            OSError: the end cannot be written now (full disk); call again.
+        """
+        key = (job, number)
+        case = self._cases.get(key) or self._open(key, start)
+        if case is None:
+            return False
+        place = self._paths.attempt(job, number)
+        if start.get("boot") != self._boot:
+            ending = Ending("host_rebooted", None, None, "the host was restarted while it ran")
+        elif case.clearing.step(time.monotonic()):
+            count = case.clearing.asked
+            words = "nothing of it was left" if not count else "{} processes of it were ended".format(count)
+            ending = Ending("supervisor_died", None, None, words)
+        else:
+            return False
+        EndFile(place.end).write_now(end_record(ending, started=True))
+        del self._cases[key]
+        os.close(case.lock)
+        return True
+
+    def _open(self, key: Key, start: Dict[str, Any]) -> Optional[_Case]:
+        place = self._paths.attempt(*key)
+        lock = lock_attempt(place.lock, tries=1)
+        if lock is None:
+            return None
+        if os.path.exists(place.end):
+            os.close(lock)
+            return None
+        case = _Case(lock, Clearing(lambda: self._traces(place.log, start), GRACE))
+        self._cases[key] = case
+        return case
+
+    def _traces(self, log: str, start: Dict[str, Any]) -> Traces:
+        try:
+            status = os.stat(log)
+            inode: Optional[Tuple[int, int]] = (status.st_dev, status.st_ino)
+        except OSError:
+            inode = None
+        sessions = {int(start["sid"]): int(start["start_ticks"])} if start.get("sid") else {}
+        return Traces(
+            heirs=frozenset(self._heirs()), sessions=sessions, marker=str(start.get("marker") or ""), log=inode
+        )

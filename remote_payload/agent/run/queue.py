@@ -1,0 +1,217 @@
+"""What the keeper has to do: the jobs that are not final. Looking at them must not cost more as history grows."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Set
+
+from remote_payload.agent.run.keeperlog import KeeperLog
+from remote_payload.agent.run.scheduler import AUTO, Candidate, Waiting
+from remote_payload.agent.spool import fold, states, submissions
+from remote_payload.agent.spool.paths import SpoolPaths, is_submission_id
+from remote_payload.agent.wire.messages import JobSpec, Submission
+
+_SUFFIX = ".json"
+SETTLED_NS = 100_000_000
+"""A folder that changed less than this ago may change again without its time changing (clocks of file systems tick)."""
+
+
+class _Done(NamedTuple):
+    submission: str
+    mtime_ns: int
+
+
+class Work:
+    """One unfinished job, as its files said when they were last looked at."""
+
+    def __init__(self, paths: SpoolPaths, spec: JobSpec, order: int, stored_at: float) -> None:
+        self._paths = paths
+        self.spec = spec
+        self.id = spec["id"]
+        self.order = order
+        self._stored_at = stored_at
+        self._mtime_ns: Optional[int] = None
+        self.seen_ns = -1
+        self._facts = fold.JobFacts(spec)
+        self._state = fold.fold(self._facts, 0.0)
+
+    def look(self) -> None:
+        """Read the job's files again, unless it waits and its folder is as it was.
+
+        Raises:
+            SpoolFileError: one of them cannot be used.
+        """
+        changed = folder_time(self._paths, self.id)
+        if self.pending and self._mtime_ns is not None and self._mtime_ns == changed:
+            return
+        self._facts = submissions.load_facts(self._paths, self.spec)
+        self._state = fold.fold(self._facts, time.time())
+        settled = time.time_ns() - changed > SETTLED_NS
+        self._mtime_ns = changed if settled else None
+        self.seen_ns = changed if settled else -1
+
+    def stale(self) -> None:
+        """Say that its files were changed: the next look reads them whatever their times say."""
+        self._mtime_ns = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits to be started (for the first time or again)."""
+        return self._state.state == states.PENDING
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return fold.is_final(self._state.state)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a cancel stands."""
+        return fold.cancel_stands(self._facts.cancel, self._facts.retries)
+
+    @property
+    def live(self) -> bool:
+        """Whether an attempt of it has, or may have, processes: it keeps its lease and its slot."""
+        last = self._open_attempt()
+        return last is not None and (last.alive or last.start is not None)
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether its newest attempt has no end and no supervisor."""
+        last = self._open_attempt()
+        return last is not None and not last.alive
+
+    @property
+    def attempt(self) -> int:
+        """The newest attempt's number, 0 before the first."""
+        return self._state.attempt
+
+    @property
+    def next_attempt(self) -> int:
+        """The attempt to start: the next one, or the newest again when that one never started anything."""
+        return self.attempt if self.orphaned else self.attempt + 1
+
+    @property
+    def start(self) -> Optional[Dict[str, Any]]:
+        """The newest attempt's start.json."""
+        return self._facts.attempts[-1].start if self._facts.attempts else None
+
+    @property
+    def since(self) -> float:
+        """When it was asked for last, seconds since the epoch by this host's clock."""
+        return max([self._stored_at, *(retry.at for retry in self._facts.retries)])
+
+    def leased(self) -> Set[str]:
+        """Return the uuids of the GPUs its open attempt has, as far as its supervisor has said so."""
+        last = self._open_attempt()
+        lease = last.lease if last is not None else None
+        return {str(gpu["uuid"]) for gpu in lease["gpus"]} if lease else set()
+
+    def candidate(self, blocked: Optional[Waiting]) -> Candidate:
+        """Return it as the scheduler sees it.
+
+        Raises:
+            TypeError, ValueError: the spec holds odd values; here, so that the pick is not stopped by one job.
+        """
+        spec = self.spec
+        gpus = spec["gpus"] if spec["gpus"] == AUTO else int(spec["gpus"])
+        return Candidate(
+            self.id, float(spec["submitted_at"]), self.order, gpus, int(spec["gpu_memory_mib"] or 0), blocked
+        )
+
+    def _open_attempt(self) -> Optional[fold.AttemptFacts]:
+        last = self._facts.attempts[-1] if self._facts.attempts else None
+        return last if last is not None and last.end is None else None
+
+
+class Queue:
+    """The unfinished jobs of a spool.
+
+    Args:
+        paths: of the spool.
+        log: where submissions that cannot be read are named.
+    """
+
+    def __init__(self, paths: SpoolPaths, log: KeeperLog) -> None:
+        self._paths = paths
+        self._log = log
+        self._known: Set[str] = set()
+        self._work: Dict[str, Work] = {}
+        self._done: Dict[str, _Done] = {}
+        self._submits_mtime: Optional[int] = None
+
+    @property
+    def any(self) -> bool:
+        """Whether some jobs are not final."""
+        return bool(self._work)
+
+    def unfinished(self) -> List[Work]:
+        """Return the jobs that are not final."""
+        return list(self._work.values())
+
+    def get(self, job: str) -> Work:
+        """Return one unfinished job."""
+        return self._work[job]
+
+    def finish(self, job: str) -> None:
+        """Forget a job that is final until its folder changes (somebody asks to try again)."""
+        work = self._work.pop(job)
+        # The time from before its files were read: what changed since then is looked at again.
+        self._done[job] = _Done(work.spec["submission"], work.seen_ns)
+
+    def refresh(self, thorough: bool) -> None:
+        """Take in what was stored since.
+
+        Args:
+            thorough: somebody poked, or this keeper has just begun: also look whether final jobs are to be tried again,
+                which costs one stat for each job there ever was.
+        """
+        changed = _mtime_ns(self._paths.submits)
+        if thorough or changed != self._submits_mtime:
+            self._submits_mtime = changed
+            for submission in self._stored():
+                if submission not in self._known:
+                    self._known.add(submission)
+                    self._add(submission, None)
+        if thorough:
+            self._revive()
+            for work in self._work.values():
+                work.stale()
+
+    def _stored(self) -> List[str]:
+        names = sorted(os.listdir(self._paths.submits))
+        found = [name[: -len(_SUFFIX)] for name in names if name.endswith(_SUFFIX)]
+        return [submission for submission in found if is_submission_id(submission)]
+
+    def _revive(self) -> None:
+        again: Dict[str, Set[str]] = {}
+        for job, done in self._done.items():
+            if folder_time(self._paths, job) != done.mtime_ns:
+                again.setdefault(done.submission, set()).add(job)
+        for submission, jobs in again.items():
+            self._add(submission, jobs)
+
+    def _add(self, submission: str, only: Optional[Set[str]]) -> None:
+        try:
+            stored: Submission = submissions.read_submission(self._paths, submission)
+        except Exception:  # one broken file must never stop the others
+            self._log.trouble("{} cannot be read and is left alone".format(submission))
+            return
+        stored_at = os.stat(self._paths.submission(submission)).st_mtime
+        for order, spec in enumerate(stored["jobs"]):
+            if only is None or spec["id"] in only:
+                self._done.pop(spec["id"], None)
+                self._work[spec["id"]] = Work(self._paths, spec, order, stored_at)
+
+
+def folder_time(paths: SpoolPaths, job: str) -> int:
+    """Return when a job's folder changed last, in ns; 0 when it has none yet."""
+    return _mtime_ns(paths.job(job).folder)
+
+
+def _mtime_ns(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
