@@ -39,10 +39,14 @@ class Result:
 
 
 class Listed(NamedTuple):
-    """Results in the order they get their names, and the attempt they are of."""
+    """Results in the order they get their names, and the attempt they are of (0: the job never started).
+
+    complete: nothing that has bytes was left out or refused; a pattern that matched nothing is no loss.
+    """
 
     results: list[Result]
     attempt: int
+    complete: bool
 
 
 def read_list(listed: OutputList, left_out: list[LeftOut]) -> Listed:
@@ -62,9 +66,11 @@ def read_list(listed: OutputList, left_out: list[LeftOut]) -> Listed:
             left_out.append((str(path), 0, f"refused: {error}"))
     results = _not_through_links(results, left_out)
     results.sort(key=lambda result: (ROOTS.index(result.root), result.path))
-    left_out.extend(_host_left_out(listed.get("left_out")))
+    not_sent = _host_left_out(listed.get("left_out"))
+    complete = not left_out and not any(size for _, size, _ in not_sent)
+    left_out.extend(not_sent)
     attempt: Any = listed.get("attempt")
-    return Listed(results, attempt if type(attempt) is int and attempt > 0 else 1)
+    return Listed(results, attempt if type(attempt) is int and attempt > 0 else 0, complete)
 
 
 def _result(entry: Any) -> Result:

@@ -81,7 +81,8 @@ class _Pull:
         self._progress = progress
         self._here = 0
         self._total = 0
-        self._attempt = 1
+        self._attempt = 0
+        self._complete = True
         self._first: dict[str, Result] = {}
         self._placed: dict[str, Path] = {}
         self._new: list[Path] = []
@@ -91,6 +92,7 @@ class _Pull:
         write_view(self._folder, self._view, self._link.name)
         listed = read_list(self._link.outputs(self._view["id"]), self.report.left_out)
         self._attempt = listed.attempt
+        self._complete = listed.complete
         self._name(listed.results)
         copies = self._choose([result for result in listed.results if result.link is None])
         wants = [Want(one.root, one.path, one.size, one.sha256) for one in self._first.values()]
@@ -100,7 +102,8 @@ class _Pull:
         pull_logs(self._link, self._view, self._folder, self._moved, self.report.warnings)
         transfer = Transfer(self._link, self._view["id"], self._folder, self._arrived, self._had, self._moved)
         transfer.run(wants)
-        self.report.left_out.extend((want.path, want.size, why) for want, why in transfer.failed)
+        for want, why in transfer.failed:
+            self._leave(self._first[want.sha256], why)
         self._copy(copies)
         self._make_links(listed.results)
         self._folder.tidy()
@@ -202,11 +205,12 @@ class _Pull:
             self.report.skipped += not made
 
     def _leave(self, result: Result, why: str) -> None:
+        self._complete = False
         self.report.left_out.append((result.path, result.size, why))
 
     def _mark(self) -> None:
         """Tell the host that everything is here, once it is on this computer's disk: the host may then remove it."""
-        if self._view["state"] not in FINAL_STATES or self.report.left_out:
+        if self._view["state"] not in FINAL_STATES or not self._complete:
             return
         for path in self._new:
             with path.open("r+b") as file:

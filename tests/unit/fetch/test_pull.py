@@ -258,6 +258,14 @@ def test_a_file_that_changes_meanwhile_is_named(host: FolderSource, results: Pat
     assert pull_job(host, job_view(host), results).marked
 
 
+@pytest.mark.parametrize(("row", "marked"), [(["*.zip", 0, "matches nothing"], True), (["big", 9, "over 2 GB"], False)])
+def test_what_the_host_leaves_out_is_told(host: FolderSource, results: Path, row: list[object], marked: bool) -> None:
+    host.change = lambda listed: listed["left_out"].append(row)
+    report = pull_job(host, job_view(host), results)
+    assert report.left_out == [tuple(row)]
+    assert report.marked is marked
+
+
 def test_names_that_cannot_be_held(host: FolderSource, results: Path) -> None:
     name = b"caf\xe9\n.bin"
     (host.folder / "workdir" / os.fsdecode(name)).write_bytes(b"1")
