@@ -54,8 +54,8 @@ def open_folder(dest: Path, view: JobView) -> JobFolder:
         dest: the results folder; the job's is `dest/<submission>/<job name>`.
         view: the job.
     """
-    above = dest / encode_part(view["submission"], windows=WINDOWS)
-    name = encode_part(view["name"], windows=WINDOWS)
+    above = dest / encode_part(str(view["submission"]), windows=WINDOWS)
+    name = encode_part(str(view["name"]), windows=WINDOWS)
     folder = above / name
     known = read_view(folder / JOB_FILE)
     if known is not None and known.get("id") != view["id"]:

@@ -29,8 +29,9 @@ def write_view(folder: JobFolder, view: JobView, host: str) -> None:
     path = folder.path / JOB_FILE
     known = read_view(path)
     before = known.get("attempt") if known else None
+    now: object = view["attempt"]
     log = folder.path / LOG
-    if isinstance(before, int) and 0 < before < view["attempt"] and log.exists():
+    if type(before) is int and type(now) is int and 0 < before < now and log.exists():
         rename_new(log, folder.path / f"{LOG}.{before}")
     replace_text(path, json.dumps({**view, "host": host}, indent=1, sort_keys=True) + "\n")
 
@@ -50,12 +51,19 @@ def pull_logs(
     """
     for attempt in view["attempts"]:
         number, size = attempt["number"], attempt["log_size"]
+        if not (_is_count(number) and number and _is_count(size)):
+            warnings.append("the host told of an attempt that cannot be")
+            continue
         name = LOG if number == view["attempt"] else f"{LOG}.{number}"
         if not _pull_log(source, view["id"], number, size, folder.path / name, moved):
             other = next(path for path in map(folder.path.joinpath, for_attempt(name, number)) if _fits(path, size))
             warnings.append(f"{name} here is another log, so attempt {number}'s went to {other.name}")
             if not _pull_log(source, view["id"], number, size, other, moved):
                 warnings.append(f"{other.name} here is another log too; attempt {number}'s was not pulled")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 @contextmanager

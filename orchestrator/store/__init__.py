@@ -1,5 +1,5 @@
 """What the laptop remembers, in one SQLite file."""
 
-from orchestrator.store.store import HostSeen, Store, SubmissionRow
+from orchestrator.store.store import ACKED, DROPPED, PLANNED, SENT, HostSeen, Store, SubmissionRow
 
-__all__ = ["HostSeen", "Store", "SubmissionRow"]
+__all__ = ["ACKED", "DROPPED", "PLANNED", "SENT", "HostSeen", "Store", "SubmissionRow"]

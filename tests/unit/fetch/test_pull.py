@@ -279,6 +279,15 @@ def test_job_names_cannot_climb(host: FolderSource, results: Path) -> None:
     assert report.folder == results / "s-1" / "..%2F..%2Fx"
 
 
+def test_attempt_numbers_cannot_climb(host: FolderSource, results: Path) -> None:
+    view = job_view(host)
+    for number in ("../../../evil", -1, True, 0):
+        view["attempts"].append({**view["attempts"][0], "number": number})  # type: ignore[typeddict-item]
+    report = pull_job(host, view, results)
+    assert report.warnings == ["the host told of an attempt that cannot be"] * 4
+    assert set(tree(results)) == {"s-1/summary.csv", *(f"s-1/train/{name}" for name in tree(report.folder))}
+
+
 def test_another_job_of_that_name_gets_its_own_folder(host: FolderSource, results: Path) -> None:
     first = pull_job(host, job_view(host), results).folder
     assert pull_job(host, job_view(host, job="j-2"), results).folder == first.with_name("train.j-2")
