@@ -24,6 +24,9 @@ from remote_payload.agent.spool.paths import AttemptPaths, SpoolPaths
 from remote_payload.agent.wire.messages import JobSpec
 from tests.harness.waiting import wait_until
 
+AGENT_PYTHON = os.environ.get("ORCH_TEST_AGENT_PYTHON") or sys.executable
+"""What the agent runs with; the tests themselves stay on their own Python."""
+
 
 def unpack_agent(folder: Path) -> Path:
     """Lay the agent out in a folder that can be run by its path."""
@@ -123,7 +126,7 @@ class KeeperHost:
     def start_keeper(self, **env: str) -> subprocess.Popen[bytes]:
         """Start a keeper (a second one ends at once) and poke whichever lives."""
         keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(self.agent), "keeper", self.paths.root],
+            [AGENT_PYTHON, "-I", "-S", str(self.agent), "keeper", self.paths.root],
             env={"HOME": str(self.home), "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin", **env},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -131,6 +134,11 @@ class KeeperHost:
         self.keepers.append(keeper)
         self.poke()
         return keeper
+
+    def run_agent(self, *role: str) -> None:
+        """Run one of the agent's roles to its end."""
+        env = {"HOME": str(self.home), "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
+        subprocess.run([AGENT_PYTHON, "-I", "-S", str(self.agent), *role], env=env, timeout=60, check=True)
 
     def poke(self) -> None:
         """Make the keeper look at once, if there is one."""

@@ -114,7 +114,9 @@ class Builds:
             return known
         manifest: Any = atomic.read_json(self._paths.snapshot(spec["snapshot"])) or {"entries": []}
         digest = envbuild.env_digest(spec, self._python(spec), envbuild.blobs_of(manifest))
-        atomic.write_json(self._paths.job(spec["id"]).env, {"digest": digest})
+        place = self._paths.job(spec["id"])
+        atomic.make_folder(place.folder)
+        atomic.write_json(place.env, {"digest": digest})
         self._digests[spec["id"]] = digest
         return digest
 
