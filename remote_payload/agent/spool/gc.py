@@ -34,7 +34,7 @@ class Wish(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One thing to remove: what it is, the paths that go together (the first one names it), and its bytes."""
+    """One thing to remove: what it is, the paths that go together (the last one names it), and its bytes."""
 
     what: str
     paths: List[str]
@@ -68,13 +68,12 @@ class Gc:
                 raise AgentFault("refused", "nothing is removed while {} cannot be read: {}".format(name, why))
             items = [*self._workdirs(), *self._code(), *self._leftovers(), *self._agents()]
             removed = [item for item in items if self._wish.dry_run or _remove(item)]
-        listed = [{"what": item.what, "path": item.paths[0], "bytes": item.size} for item in removed]
+        listed = [{"what": item.what, "path": item.paths[-1], "bytes": item.size} for item in removed]
         return {"removed": listed, "freed": sum(item.size for item in removed)}
 
     def _workdirs(self) -> Iterator[Item]:
         for spec in self._jobs.jobs():
-            facts = load_facts(self._paths, spec)
-            if not self._may_go(spec, facts):
+            if not self._may_go(spec, load_facts(self._paths, spec)):
                 continue
             place = self._paths.job(spec["id"])
             for what, path in (("workdir", place.workdir), ("outputs", place.outputs)):
@@ -82,12 +81,17 @@ class Gc:
                     yield Item(what, [path], tree_size(path))
 
     def _may_go(self, spec: JobSpec, facts: JobFacts) -> bool:
-        state = fold(facts, self._now)
-        ended = (facts.attempts[-1].end or {}).get("ended_at") if facts.attempts else spec["submitted_at"]
-        old = isinstance(ended, (int, float)) and self._now - ended >= self._wish.older_than
-        if not is_final(state.state) or not old:
+        if not self._is_over(spec, facts):
             return False
-        return self._wish.unpulled or spec["pull"] == "never" or self._is_pulled(spec["id"], state.attempt)
+        attempt = facts.attempts[-1].number if facts.attempts else 0
+        return self._wish.unpulled or spec["pull"] == "never" or self._is_pulled(spec["id"], attempt)
+
+    def _is_over(self, spec: JobSpec, facts: JobFacts) -> bool:
+        """Tell whether a job ended so long ago that nobody will ask to try it again."""
+        if not is_final(fold(facts, self._now).state):
+            return False
+        ended = (facts.attempts[-1].end or {}).get("ended_at") if facts.attempts else spec["submitted_at"]
+        return isinstance(ended, (int, float)) and self._now - ended >= self._wish.older_than
 
     def _is_pulled(self, job: str, attempt: int) -> bool:
         with contextlib.suppress(AgentFault):
@@ -98,9 +102,9 @@ class Gc:
         """Snapshots of no job that may start with them, and packs with no file of the others."""
         needed: Set[str] = set()
         for spec in self._jobs.jobs():
-            # A job that has its workdir never needs its code again, except its setup, which may run anew.
-            final = is_final(fold(load_facts(self._paths, spec), self._now).state)
-            if not final or os.path.isdir(self._paths.job(spec["id"]).workdir):
+            # Results are told from code by the snapshot, so it stays as long as the workdir does.
+            over = self._is_over(spec, load_facts(self._paths, spec))
+            if not over or os.path.isdir(self._paths.job(spec["id"]).workdir):
                 needed.add(spec["snapshot"])
         snapshots = [name[:-5] for name in _names(self._paths.snapshots) if name.endswith(".json")]
         blobs: Set[str] = set()
@@ -123,7 +127,7 @@ class Gc:
             path = self._paths.pack(pack)
             if _age(path, self._now) >= PIN_SECONDS:
                 # The index first: without it the pack is not here any more, whatever happens next.
-                yield Item("pack", [path, self._paths.pack_index(pack)][::-1], _size(path))
+                yield Item("pack", [self._paths.pack_index(pack), path], _size(path))
 
     def _leftovers(self) -> Iterator[Item]:
         """What a process that was killed has left half done."""

@@ -24,6 +24,8 @@ from remote_payload.agent.wire.messages import AttemptView, JobSpec, JobView
 
 PROGRESS_TAIL = 8192
 """Bytes at the end of a log in which progress is looked for."""
+PROGRESS_SECONDS = 1.0
+"""A job's progress is looked for no more often than that."""
 _SETTLED = 1_000_000_000
 _UNREADABLE = "spool_file_broken"
 
@@ -32,6 +34,13 @@ class _Known(NamedTuple):
     signature: Tuple[Any, ...]
     facts: JobFacts
     env_digest: Optional[str]
+
+
+class _Progress(NamedTuple):
+    attempt: int
+    log_size: int
+    at: float
+    said: Optional[Dict[str, Any]]
 
 
 class Views:
@@ -44,6 +53,7 @@ class Views:
     def __init__(self, paths: SpoolPaths) -> None:
         self._paths = paths
         self._known: Dict[str, _Known] = {}
+        self._progress: Dict[str, _Progress] = {}
 
     def facts(self, spec: JobSpec, waiting: Optional[Dict[str, Any]] = None) -> JobFacts:
         """Return what the spool says of a job now.
@@ -66,12 +76,26 @@ class Views:
             return _broken_view(self._paths, spec, fault.message)
         facts = facts._replace(waiting=waiting.get(spec["id"]))
         state = fold(facts, time.time())
-        return _job_view(self._paths, facts, state, env_digest)
+        return {**_job_view(self._paths, facts, state, env_digest), "progress": self._look_for_progress(facts, state)}
 
     def views(self, specs: List[JobSpec]) -> List[JobView]:
         """Return several jobs as they are now."""
         waiting = read_waiting(self._paths)
         return [self.view(spec, waiting) for spec in specs]
+
+    def _look_for_progress(self, facts: JobFacts, state: JobState) -> Optional[Dict[str, Any]]:
+        job = facts.spec["id"]
+        if state.state not in (states.RUNNING, states.CANCELLING) or not facts.attempts:
+            self._progress.pop(job, None)
+            return None
+        known = self._progress.get(job)
+        last, now = facts.attempts[-1], time.monotonic()
+        same = known is not None and known.attempt == last.number
+        if known is not None and same and (known.log_size == last.log_size or now - known.at < PROGRESS_SECONDS):
+            return known.said
+        said = parse_progress(read_tail(self._paths.attempt(job, last.number).log, PROGRESS_TAIL))
+        self._progress[job] = _Progress(last.number, last.log_size, now, said)
+        return said
 
     def _look(self, spec: JobSpec) -> Tuple[JobFacts, Optional[str]]:
         known = self._known.get(spec["id"])
@@ -122,7 +146,7 @@ def _job_view(paths: SpoolPaths, facts: JobFacts, state: JobState, env_digest: O
         "started_at": last["started_at"] if last else None,
         "ended_at": _ended_at(facts, state, last),
         "gpus": last["gpus"] if last and not is_final(state.state) else [],
-        "progress": _progress(paths, spec["id"], state),
+        "progress": None,
         "env_digest": env_digest,
     }
 
@@ -171,12 +195,6 @@ def read_tail(path: str, size: int) -> bytes:
         return os.pread(descriptor, size, max(0, os.fstat(descriptor).st_size - size))
     finally:
         os.close(descriptor)
-
-
-def _progress(paths: SpoolPaths, job: str, state: JobState) -> Optional[Dict[str, Any]]:
-    if state.state not in (states.RUNNING, states.CANCELLING) or not state.attempt:
-        return None
-    return parse_progress(read_tail(paths.attempt(job, state.attempt).log, PROGRESS_TAIL))
 
 
 def _spec_part(paths: SpoolPaths, spec: JobSpec) -> Dict[str, Any]:

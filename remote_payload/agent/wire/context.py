@@ -1,0 +1,150 @@
+"""What the methods of one connection share: the open spool and what was read of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from remote_payload.agent.faults import AgentFault
+from remote_payload.agent.spool.hostroot import Spool
+from remote_payload.agent.spool.packs import PackIndex
+from remote_payload.agent.spool.paths import SpoolPaths, is_digest
+from remote_payload.agent.spool.place import agent_dir
+from remote_payload.agent.spool.submissions import Submissions
+from remote_payload.agent.spool.views import Views
+from remote_payload.agent.wire.messages import JobSpec
+
+
+class Context:
+    """One connection.
+
+    Args:
+        say: sends a log record (level, text) to the controller.
+        leave: makes the server end after what was asked so far.
+    """
+
+    def __init__(self, say: Callable[[str, str], None], leave: Callable[[], None]) -> None:
+        self.say = say
+        self.leave = leave
+        self.profile: Dict[str, Any] = {}
+        self._guard = threading.Lock()
+        self._spool: Optional[Spool] = None
+        self._book: Optional[Submissions] = None
+        self._views: Optional[Views] = None
+        self._packs: Optional[PackIndex] = None
+
+    def bind(self, spool: Spool, profile: Dict[str, Any]) -> None:
+        """Work on a spool from now on."""
+        with self._guard:
+            self._spool, self.profile = spool, profile
+            self._book = Submissions(spool.paths)
+            self._views = Views(spool.paths)
+            self._packs = PackIndex(spool.paths)
+
+    @property
+    def spool(self) -> Spool:
+        """The open spool.
+
+        Raises:
+            AgentFault: not_open.
+        """
+        if self._spool is None:
+            raise AgentFault("not_open", "no spool is open on this connection", "call open first")
+        return self._spool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an open spool."""
+        return self._spool is not None
+
+    @property
+    def paths(self) -> SpoolPaths:
+        """The names in the open spool. Raises AgentFault: not_open."""
+        return self.spool.paths
+
+    @property
+    def views(self) -> Views:
+        """Makes job views. Raises AgentFault: not_open."""
+        if self._views is None:
+            raise AgentFault("not_open", "no spool is open on this connection", "call open first")
+        return self._views
+
+    @property
+    def conda_roots(self) -> List[str]:
+        """The profile's folders of conda."""
+        roots = self.profile.get("conda_roots")
+        return [root for root in roots if isinstance(root, str)] if isinstance(roots, list) else []
+
+    @property
+    def search_path(self) -> Optional[str]:
+        """The profile's PATH, None for the agent's own."""
+        path = self.profile.get("path")
+        return path if isinstance(path, str) else None
+
+    def jobs(self, project: Optional[str] = None, submission: Optional[str] = None) -> List[JobSpec]:
+        """Return stored jobs, those of the newest submission first."""
+        with self._guard:
+            book = self._fresh()
+            stored = [book.find_submission(submission)] if submission else book.submissions()
+        return [
+            spec
+            for each in stored
+            if each is not None
+            for spec in each["jobs"]
+            if project is None or spec.get("project") == project
+        ]
+
+    def find(self, job: str) -> JobSpec:
+        """Return one job.
+
+        Raises:
+            AgentFault: not_found.
+        """
+        with self._guard:
+            spec = self._fresh().find(job)
+        if spec is None:
+            raise AgentFault("not_found", "there is no job {} on this host".format(job))
+        return spec
+
+    def find_all(self, ids: Sequence[str]) -> List[JobSpec]:
+        """Return jobs by their ids, each once.
+
+        Raises:
+            AgentFault: not_found, for the first that is not here.
+        """
+        with self._guard:
+            book = self._fresh()
+            found = {job: book.find(job) for job in ids}
+        for job, spec in found.items():
+            if spec is None:
+                raise AgentFault("not_found", "there is no job {} on this host".format(job))
+        return [spec for spec in found.values() if spec is not None]
+
+    def stored(self, job: str) -> bool:
+        """Tell whether a job is here."""
+        with self._guard:
+            return self._fresh().find(job) is not None
+
+    def packs(self) -> PackIndex:
+        """Return a fresh index of the stored blobs."""
+        if self._packs is None:
+            raise AgentFault("not_open", "no spool is open on this connection", "call open first")
+        with self._guard:
+            self._packs.refresh()
+            return self._packs
+
+    def _fresh(self) -> Submissions:
+        if self._book is None:
+            raise AgentFault("not_open", "no spool is open on this connection", "call open first")
+        known = set(self._book.broken)
+        self._book.refresh()
+        for name in set(self._book.broken) - known:
+            self.say("warning", self._book.broken[name])
+        return self._book
+
+
+def agent_hash() -> str:
+    """Return the digest this agent was installed by, "" when it runs from a checkout."""
+    name = os.path.basename(os.path.dirname(agent_dir()))
+    return name if is_digest(name) and len(name) == 64 else ""

@@ -1,0 +1,111 @@
+"""Methods about the host itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Dict, Mapping, cast
+
+from remote_payload.agent.machine.facts import collect, hello_facts
+from remote_payload.agent.machine.gpu import read_gpus
+from remote_payload.agent.run.environments import expand, list_conda, resolve_python
+from remote_payload.agent.spool.fold import fold, is_final
+from remote_payload.agent.spool.gc import DEFAULT_OLDER_THAN, Gc, Wish
+from remote_payload.agent.spool.hostroot import open_spool
+from remote_payload.agent.spool.keeper_start import keeper_view
+from remote_payload.agent.wire.context import Context, agent_hash
+from remote_payload.agent.wire.messages import GpuTable, PythonSpec
+from remote_payload.agent.wire.protocol import PROTOCOL_VERSION
+from remote_payload.agent.wire.session import Answer, Call
+
+CAPABILITIES = ("setup", "secrets", "gpu_memory", "timeout")
+
+
+def hello(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Tell who answers; nothing is run to find out."""
+    del context, call
+    paths = {path: os.path.exists(expand(path)) for path in args["probe"] or []}
+    said = {"protocol": PROTOCOL_VERSION, "agent": agent_hash(), "paths": paths, "capabilities": list(CAPABILITIES)}
+    return Answer({**hello_facts(), **said})
+
+
+def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Bind this connection to the host's spool."""
+    del call
+    profile: Dict[str, Any] = dict(args["profile"])
+    spool = open_spool(profile)
+    context.bind(spool, profile)
+    live = 0
+    for spec in context.jobs():
+        live += not is_final(context.views.view(spec, {})["state"])
+    return Answer(
+        {"host_id": spool.host_id, "root": spool.paths.root, "keeper": keeper_view(spool.paths), "jobs_live": live}
+    )
+
+
+def ping(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Show a sign of life."""
+    del context, call, args
+    return Answer({"time": time.time()})
+
+
+def shutdown(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """End this connection's agent; the keeper and all jobs stay."""
+    del call, args
+    context.leave()
+    return Answer({})
+
+
+def gpus(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Return the GPUs as they are now."""
+    del call, args
+    return Answer(dict(gpu_table(context)))
+
+
+def facts(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Return what `orch check` shows."""
+    del call
+    python = cast(PythonSpec, args["python"] or {"kind": "auto"})
+    where = context.paths.root if context.is_open else os.path.expanduser("~")
+    return Answer(collect(args["deep"], python, context.conda_roots, context.search_path, where))
+
+
+def resolve(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Find the Python a job would get."""
+    del call
+    profile = args["profile"] if args["profile"] is not None else context.profile
+    roots = profile.get("conda_roots") or []
+    found = resolve_python(args["python"], roots)
+    names = [env["name"] for env in list_conda(roots)]
+    said = {"prefix": found.prefix, "python": found.python, "version": found.version, "kind": found.kind}
+    return Answer({**said, "conda_envs": names})
+
+
+def gc(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Free space."""
+    del call
+    older = DEFAULT_OLDER_THAN if args["older_than"] is None else float(args["older_than"])
+    return Answer(Gc(context.paths, Wish(args["dry_run"], args["unpulled"], older)).run())
+
+
+def gpu_table(context: Context) -> GpuTable:
+    """Return the GPUs, each with the job that holds it."""
+    table = read_gpus(path=context.search_path)
+    if context.is_open and table["gpus"]:
+        holders = _holders(context)
+        for gpu in table["gpus"]:
+            gpu["leased_to"] = holders.get(gpu["uuid"], gpu["leased_to"])
+    return table
+
+
+def _holders(context: Context) -> Dict[str, str]:
+    """Return GPU uuid -> job, of the attempts that have not ended."""
+    holders: Dict[str, str] = {}
+    for spec in context.jobs():
+        known = context.views.facts(spec)
+        last = known.attempts[-1] if known.attempts else None
+        if last is None or last.end is not None or is_final(fold(known, time.time()).state):
+            continue
+        for gpu in (last.lease or {}).get("gpus") or []:
+            holders[str(gpu.get("uuid"))] = spec["id"]
+    return holders
