@@ -157,6 +157,16 @@ def load_facts(
     return JobFacts(spec, cancel, retries, attempts, waiting)
 
 
+def is_surely_over(paths: SpoolPaths, job: str) -> bool:
+    """Tell, with three looks at folders and none into files, whether a job ended and nobody asked to try it again.
+
+    False also when that is not sure: then `load_facts` and `fold` say it.
+    """
+    place = paths.job(job)
+    numbers = place.attempt_numbers()
+    return bool(numbers) and os.path.exists(place.attempt(numbers[-1]).end) and not place.retries()
+
+
 def load_retries(place: JobPaths) -> Tuple[Retry, ...]:
     """Return the requests to try a job again, oldest first.
 

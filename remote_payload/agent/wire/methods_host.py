@@ -13,6 +13,7 @@ from remote_payload.agent.spool.fold import fold, is_final
 from remote_payload.agent.spool.gc import DEFAULT_OLDER_THAN, Gc, Wish
 from remote_payload.agent.spool.hostroot import open_spool
 from remote_payload.agent.spool.keeper_start import keeper_view
+from remote_payload.agent.spool.submissions import is_surely_over
 from remote_payload.agent.wire.context import Context, agent_hash
 from remote_payload.agent.wire.messages import GpuTable, PythonSpec
 from remote_payload.agent.wire.protocol import PROTOCOL_VERSION
@@ -35,9 +36,8 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     profile: Dict[str, Any] = dict(args["profile"])
     spool = open_spool(profile)
     context.bind(spool, profile)
-    live = 0
-    for spec in context.jobs():
-        live += not is_final(context.views.view(spec, {})["state"])
+    unsure = [spec for spec in context.jobs() if not is_surely_over(spool.paths, spec["id"])]
+    live = sum(not is_final(view["state"]) for view in context.views.views(unsure))
     return Answer(
         {"host_id": spool.host_id, "root": spool.paths.root, "keeper": keeper_view(spool.paths), "jobs_live": live}
     )
