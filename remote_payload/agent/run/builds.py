@@ -37,13 +37,15 @@ class Builds:
     Args:
         paths: of the spool.
         spawner: starts builders.
+
+    Attributes:
         conda_roots: the profile's.
     """
 
-    def __init__(self, paths: SpoolPaths, spawner: Spawner, conda_roots: Sequence[str]) -> None:
+    def __init__(self, paths: SpoolPaths, spawner: Spawner) -> None:
         self._paths = paths
         self._spawner = spawner
-        self._conda_roots = conda_roots
+        self.conda_roots: Sequence[str] = ()
         self._resolved: Dict[str, Tuple[float, Resolved]] = {}
         self._digests: Dict[str, str] = {}
         self._starts: Dict[str, int] = {}
@@ -124,7 +126,7 @@ class Builds:
         key = repr(sorted(spec["python"].items()))
         at, found = self._resolved.get(key, (float("-inf"), None))
         if found is None or time.monotonic() - at > RESOLVED_SECONDS:
-            found = resolve_python(spec["python"], self._conda_roots)
+            found = resolve_python(spec["python"], self.conda_roots)
             self._resolved[key] = (time.monotonic(), found)
         return found
 

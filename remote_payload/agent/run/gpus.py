@@ -19,12 +19,12 @@ LIVELY_SECONDS = 60.0
 class GpuWatch:
     """Caches nvidia-smi's table.
 
-    Args:
+    Attributes:
         path: PATH to find nvidia-smi in (the profile's); None = the agent's own.
     """
 
-    def __init__(self, path: Optional[str]) -> None:
-        self._path = path
+    def __init__(self) -> None:
+        self.path: Optional[str] = None
         self._table: Optional[GpuTable] = None
         self._asked = float("-inf")
         self._stirred = float("-inf")
@@ -36,7 +36,7 @@ class GpuWatch:
     def table(self, leased: AbstractSet[str], now: float) -> GpuTable:
         """Return the table, asking again when it is too old to decide by. now: monotonic seconds."""
         if self._table is None or now - self._asked >= self._age_allowed(self._table, leased, now):
-            self._table = read_gpus(path=self._path)
+            self._table = read_gpus(path=self.path)
             self._asked = now
         return self._table
 

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Union
 
+from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine import compat
 from remote_payload.agent.machine.cgroup import cpu_quota
 from remote_payload.agent.machine.identity import boot_identity
@@ -33,6 +34,7 @@ from remote_payload.agent.spool.place import agent_dir
 TICK_SECONDS = 1.0
 BUSY_TICK_SECONDS = 0.25
 ASIDE_SECONDS = 60.0
+HELD_SECONDS = 30.0
 MAX_UNSTARTED = 3
 """Supervisors of one attempt that may vanish before they started anything, until the attempt ends."""
 
@@ -75,14 +77,13 @@ class Keeper:
     """The loop. One tick looks at every unfinished job once."""
 
     def __init__(self, paths: SpoolPaths, lock: int, log: KeeperLog) -> None:
-        profile: Dict[str, Any] = atomic.read_json(paths.profile) or {}
         self._paths = paths
         self._lock = lock
         self._log = log
         self._queue = Queue(paths, log)
         self._spawner = claim.Spawner(paths, log.descriptor)
-        self._builds = Builds(paths, self._spawner, profile.get("conda_roots") or ())
-        self._gpus = GpuWatch(profile.get("path"))
+        self._builds = Builds(paths, self._spawner)
+        self._gpus = GpuWatch()
         self._orphans = Orphans(paths, boot_identity(), self._heirs)
         self._slots = max(1, int(cpu_quota()))
         self._given: Dict[str, int] = {}
@@ -94,7 +95,7 @@ class Keeper:
     def run(self, wake: Wake) -> None:
         """Tick until there is no work; then let go of the spool."""
         poke = _open_poke(self._paths.keeper_poke)
-        self._queue.refresh(thorough=True)
+        self._refresh(thorough=True)
         while True:
             if os.fstat(self._lock).st_ino != _inode(self._paths.keeper_lock):
                 return  # the spool was removed, or put in place anew: it is not ours any more
@@ -102,7 +103,16 @@ class Keeper:
             if not self._queue.any and not self._orphans.any and self._leave():
                 return
             wake.wait(self._pause(), [poke])
-            self._queue.refresh(thorough=_drain(poke))
+            self._refresh(thorough=_drain(poke))
+
+    def _refresh(self, thorough: bool) -> None:
+        if thorough:
+            # `open` may have written another profile since. One that cannot be read changes nothing.
+            with contextlib.suppress(AgentFault):
+                profile: Dict[str, Any] = atomic.read_json(self._paths.profile) or {}
+                self._builds.conda_roots = list(profile.get("conda_roots") or ())
+                self._gpus.path = profile.get("path")
+        self._queue.refresh(thorough)
 
     def _pause(self) -> float:
         if self._again:
@@ -165,13 +175,21 @@ class Keeper:
 
     def _blocked(self, work: Work) -> Union[Waiting, Broken, None]:
         spec = work.spec
+        now = time.monotonic()
+        # What a job waits for from outside comes with a poke, which forgets `held`; asking each second costs much.
+        if work.held is not None and now < work.held_until:
+            return work.held
         unknown = [name for name in spec["requires"] if name not in FEATURES]
-        if unknown:
-            return Waiting("needs_newer_keeper", ", ".join(unknown))
         missing = secrets.missing(self._paths, spec)
-        if missing:
-            return Waiting("secret_needed", ", ".join(missing))
-        return self._builds.look(spec, work.since) if spec["setup"] is not None else None
+        work.held = None
+        if unknown:
+            work.held = Waiting("needs_newer_keeper", ", ".join(unknown))
+        elif missing:
+            work.held = Waiting("secret_needed", ", ".join(missing))
+        elif spec["setup"] is not None:
+            return self._builds.look(spec, work.since)
+        work.held_until = now + HELD_SECONDS
+        return work.held
 
     def _pick(self, candidates: List[Candidate], leased: Set[str], live: int) -> Plan:
         table = None

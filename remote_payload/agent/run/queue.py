@@ -31,8 +31,11 @@ class Work:
         self.id = spec["id"]
         self.order = order
         self._stored_at = stored_at
+        self._folder = paths.job(self.id).folder
         self._mtime_ns: Optional[int] = None
         self.seen_ns = -1
+        self.held: Optional[Waiting] = None
+        self.held_until = 0.0
         self._facts = fold.JobFacts(spec)
         self._state = fold.fold(self._facts, 0.0)
 
@@ -42,7 +45,7 @@ class Work:
         Raises:
             SpoolFileError: one of them cannot be used.
         """
-        changed = folder_time(self._paths, self.id)
+        changed = _mtime_ns(self._folder)
         if self.pending and self._mtime_ns is not None and self._mtime_ns == changed:
             return
         self._facts = submissions.load_facts(self._paths, self.spec)
@@ -54,6 +57,7 @@ class Work:
     def stale(self) -> None:
         """Say that its files were changed: the next look reads them whatever their times say."""
         self._mtime_ns = None
+        self.held = None
 
     @property
     def pending(self) -> bool:
