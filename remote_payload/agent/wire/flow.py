@@ -7,6 +7,8 @@ from typing import Deque, Tuple
 
 MIN_WINDOW = 64 * 1024
 MAX_WINDOW = 4 * 1024 * 1024
+FIRST = 4 * 1024
+"""Largest first piece of a stream, in bytes: its trip is the line's own, not the time a large piece takes on it."""
 
 
 class Window:
@@ -26,6 +28,8 @@ class Window:
 
     def room(self) -> int:
         """Bytes that may be sent now (0 when the window is full)."""
+        if not self.sent:
+            return FIRST
         return max(0, self.window - (self.sent - self.acked))
 
     def on_send(self, size: int, now: float) -> None:
