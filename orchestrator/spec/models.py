@@ -1,0 +1,217 @@
+"""What may stand in jobs.yaml: strict models. Their descriptions are the reference page and the editors' help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from orchestrator.spec.fields import (
+    AtRest,
+    EnvName,
+    Gpus,
+    Grace,
+    HostName,
+    HostPath,
+    HostWords,
+    Inside,
+    JobName,
+    Limit,
+    Line,
+    Memory,
+    Outputs,
+    Project,
+    Pull,
+    Root,
+    Script,
+    SecretName,
+    SshText,
+    Tag,
+    Typed,
+    Version,
+    typed,
+)
+from orchestrator.spec.words import near
+
+FORMS = {
+    "python": "auto, {conda: NAME}, {venv: PATH} or {path: /abs/python}",
+    "setup": "a command as text, or {run, files}",
+    "range": "[from, to] or [from, to, step]",
+}
+
+
+def about(text: str, default: str | None = None) -> Any:
+    """Return the field of an optional key: what it is for, and what it is when left out."""
+    return Field(None, description=text, json_schema_extra={} if default is None else {"default": default})
+
+
+class Model(BaseModel):
+    """Unknown keys are errors, and no value is turned into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SetupModel(Model):
+    """What makes the environment ready."""
+
+    run: Script = Field(description="The command; `bash -eo pipefail` (`sh` where there is no bash).")
+    files: list[Line] | None = about(
+        "Files of the code that it depends on: when one changes, setup runs again.", "the files that `run` names"
+    )
+
+
+class PythonModel(Model):
+    """Exactly one of the three; `auto` is none of them."""
+
+    conda: Line | None = about("A conda environment's name, or its folder.")
+    venv: HostPath | None = about("A virtual environment's folder on the host.")
+    path: HostPath | None = about("An interpreter on the host.")
+
+    @model_validator(mode="after")
+    def _one(self) -> PythonModel:
+        if len(self.model_fields_set) > 1:
+            raise ValueError(f"must be one of {FORMS['python']}, not several")
+        return self
+
+
+class CodeModel(Model):
+    """Which files are sent."""
+
+    path: Line | None = about("The folder that is sent, relative to this file.", ".")
+    dir: Inside | None = about("Where `setup` and `run` start inside it.", ".")
+    ignore: list[Line] | None = about("Lines as in a .gitignore file: what stays at home.", "[]")
+    include: list[Line] | None = about("The same: what is sent although a rule leaves it out.", "[]")
+
+
+class SecretModel(Model):
+    """A secret with its own place on the host."""
+
+    name: SecretName = Field(description="The variable's name; `NAME?` when the job can do without it.")
+    at_rest: AtRest | None = about("Where the host keeps it until the job ends: `memory` or `disk`.", "memory")
+
+
+class ResourcesModel(Model):
+    """What one job needs for itself."""
+
+    gpus: Gpus | None = about("How many GPUs; `auto` is 1 where the host has one, else 0.", "auto")
+    gpu_memory: Memory | None = about("Memory that each GPU must have, as in `20GB`; 5 % less is accepted.", "0")
+
+
+def _setup(value: Any) -> Any:
+    if value == "none":
+        return None
+    if isinstance(value, str):
+        return {"run": value}
+    if not isinstance(value, dict):
+        raise ValueError(f"must be {FORMS['setup']}")
+    return value
+
+
+def _python(value: Any) -> Any:
+    if value == "auto":
+        return {}
+    if isinstance(value, dict) and value:
+        return value
+    meant = ""
+    if isinstance(value, str):
+        meant = near(value, ["auto"]) or f"; did you mean {{conda: {value[:60]}}}?"
+    raise ValueError(f"must be {FORMS['python']}{meant}")
+
+
+def _secret(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value
+    return {"name": typed(value)}
+
+
+def _matrix(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("must be a map, as in {lr: [1e-3, 1e-4]}")
+    return value
+
+
+_CELL = {"type": ["string", "number", "boolean"]}
+_CELLS = {"type": "array", "items": {"type": "object", "additionalProperties": _CELL}}
+_RANGE = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 3}
+MATRIX_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {"include": _CELLS, "exclude": _CELLS},
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "array", "items": _CELL, "minItems": 1},
+            {"type": "object", "properties": {"range": _RANGE}, "required": ["range"], "additionalProperties": False},
+        ]
+    },
+}
+
+Setup = Annotated[SetupModel | None, BeforeValidator(_setup, json_schema_input_type=str | SetupModel)]
+Python = Annotated[PythonModel, BeforeValidator(_python, json_schema_input_type=Literal["auto"] | PythonModel)]
+Secret = Annotated[SecretModel, BeforeValidator(_secret, json_schema_input_type=SecretName | SecretModel)]
+Matrix = Annotated[dict[str, Any], BeforeValidator(_matrix), WithJsonSchema(MATRIX_SCHEMA)]
+
+
+class JobKeys(Model):
+    """The keys of a job; under `defaults` all may be left out."""
+
+    run: Script | None = about("The command of the job; `bash -eo pipefail` (`sh` where there is no bash).")
+    setup: Setup | None = about(
+        "A command that makes the environment ready, or `{run, files}`. It runs once per host and content, "
+        "before a GPU is held, and nobody can answer its questions.",
+        "none",
+    )
+    hosts: HostWords | None = about("Where it may run: `any`, a host, a list of hosts, or `tag:NAME`.", "any")
+    python: Python | None = about(
+        "The Python that `python` is: `auto` (the host's own, conda's base where there is one), `{conda: NAME}`, "
+        "`{venv: PATH}` or `{path: /abs/python}`.",
+        "auto",
+    )
+    code: CodeModel | None = about("Which files are sent; `.gitignore` and `.orchignore` are honoured.")
+    env: dict[EnvName, Typed] | None = about("Variables of the job, as text as typed. Not for secrets.", "{}")
+    secrets: list[Secret] | None = about(
+        "Names of variables whose values come from this computer's environment, its keyring, or netrc "
+        "(WANDB_API_KEY); `NAME?` is optional. Values never stand in a file.",
+        "[]",
+    )
+    matrix: Matrix | None = about(
+        "One job for each combination: `key: [a, b]` or `key: {range: [from, to, step]}` (`to` is included); "
+        "`include` and `exclude` as on GitHub Actions."
+    )
+    resources: ResourcesModel | None = about("What one job needs for itself.")
+    outputs: Outputs | None = about(
+        "What comes home: `auto` (every file the job made or changed), or patterns of files in the job's folder. "
+        "`$ORCH_OUTPUT_DIR` always comes home.",
+        "auto",
+    )
+    pull: Pull | None = about("`auto` brings the outputs home when the job ends, `never` leaves them there.", "auto")
+    timeout: Limit | None = about("The longest time one attempt may take.", "none")
+    grace: Grace | None = about("Time from asking the job to end (TERM) to ending it (KILL).", "30s")
+
+
+class JobModel(JobKeys):
+    """One job."""
+
+    run: Script = Field(description=str(JobKeys.model_fields["run"].description))
+
+
+class HostModel(Model):
+    """A host that this project adds, or a name of the inventory that it sets otherwise."""
+
+    ssh: SshText = Field(description='The login line, as in `"ssh -p 38076 root@host"`; `local` is this computer.')
+    profile: Line | None = about("What the provider's hosts have in common; `auto` finds out.", "auto")
+    tags: list[Tag] | None = about("Words that `hosts: tag:WORD` finds.", "[]")
+    root: Root = about("Folder for orch's queue, code and results on the host.", "auto")
+    python: Line | None = about("The Python (3.8 or newer) that orch itself uses there, where it finds none.")
+
+
+class FileModel(Model):
+    """The whole file. `jobs` are checked one by one, each with the defaults under it."""
+
+    version: Version | None = about("Of this file's format.", "1")
+    project: Project | None = about("The scope of job names.", "the folder's name")
+    hosts: dict[HostName, HostModel] | None = about("Hosts of this project, beside those of `orch host add`.", "{}")
+    defaults: JobKeys | None = about(
+        "Keys that every job has unless it says otherwise: maps are joined key by key, `python` and everything else "
+        "is replaced, `null` clears."
+    )
+    jobs: dict[JobName, Any] = Field(description="The jobs by name.")
