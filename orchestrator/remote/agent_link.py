@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -154,7 +154,7 @@ class AgentLink(JobMethods, FileMethods, HostMethods):
         stream = self.transport.open_stream(command(self._python, agent.digest, len(agent.wire), role))
         rpc = Rpc(stream, self.name, ping_interval=self.ping_interval)
         try:
-            hello, requests = rpc.prepare("hello", controller=platform.node(), probe=self._probe)
+            hello, requests = rpc.prepare("hello", controller=socket.gethostname(), probe=self._probe)
             opened: Pending | None = None
             if not callable(profile):
                 opened, frame = rpc.prepare("open", profile=dict(profile))

@@ -8,9 +8,10 @@ import logging
 import re
 import threading
 import zlib
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
+import remote_payload
 from orchestrator.errors import AgentError, UnreachableError, UsageError
 from orchestrator.remote.payload import Payload
 from orchestrator.remote.streams import ByteStream
@@ -84,7 +85,7 @@ class Greeting(NamedTuple):
 
 @functools.cache
 def _stage1() -> str:
-    source = resources.files("remote_payload.agent").joinpath("stage1.py").read_bytes().replace(b"\r\n", b"\n")
+    source = (Path(remote_payload.__file__).parent / "agent/stage1.py").read_bytes().replace(b"\r\n", b"\n")
     return base64.b64encode(zlib.compress(source, 9)).decode("ascii")
 
 

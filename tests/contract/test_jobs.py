@@ -10,6 +10,7 @@ import pytest
 from orchestrator.errors import AgentError
 from orchestrator.remote.agent_link import AgentLink
 from tests.contract.conftest import Place
+from tests.harness.pythons import Python, pythons
 from tests.harness.submitting import Sent, wait_final
 from tests.harness.waiting import wait_until
 
@@ -50,6 +51,16 @@ def test_hello_world(link: AgentLink, code: Path) -> None:
     for n, file in enumerate(listed["files"]):
         assert hashlib.sha256(got[n]).hexdigest() == file["sha256"]
     link.pulled(sent.job, 1, "/home/me/results")
+
+
+@pytest.mark.parametrize("python", [pythons()[0], pythons()[-1]], ids=lambda python: python.name)
+def test_agent_on_the_oldest_and_the_newest_python(place: Place, code: Path, python: Python) -> None:
+    link = place.link(python_hint=python.path)
+    assert link.hello["python"]["version"].startswith(python.name + ".")
+    sent = Sent(code, "echo hello")
+    sent.send(link)
+    assert wait_final(link, sent.job)["state"] == "SUCCEEDED"
+    assert b"hello\n" in log_of(link, sent.job)
 
 
 def test_same_submission_again_is_acknowledged_again(link: AgentLink, code: Path) -> None:
