@@ -1,0 +1,61 @@
+"""An interrupted submit: finished with the code it was made of, or forgotten. Nothing runs twice either way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.api.core import Orch
+from orchestrator.api.submit import SentBytes, hand_over, pack_request
+from orchestrator.errors import RefusedError
+from orchestrator.ship.scan import Tree
+from orchestrator.store import ACKED, DROPPED, SubmissionRow
+
+
+def drop(orch: Orch, row: SubmissionRow) -> list[str]:
+    """Forget what was not acknowledged; returns the hosts that may have it all the same.
+
+    A part that was being sent when the line broke may be queued there: the host is the one to ask.
+    """
+    uncertain = [host for host, state in row.hosts.items() if state == "sent"]
+    for host, state in row.hosts.items():
+        if state != ACKED:
+            orch.store.mark(row.id, host, DROPPED)
+    return uncertain
+
+
+def resume(
+    orch: Orch,
+    row: SubmissionRow,
+    trees: Mapping[str, Tree],
+    values: Mapping[str, str],
+    progress: SentBytes | None = None,
+) -> list[str]:
+    """Send what was not acknowledged, under the ids it had; returns the hosts that have it now.
+
+    Args:
+        trees: today's code by snapshot id.
+        values: secrets found on the laptop, by name.
+
+    Raises:
+        RefusedError: the code changed since, so the frozen jobs cannot be sent any more.
+        HostError: a host cannot be reached; the rest may be tried again.
+    """
+    done = []
+    for host, submission in orch.store.frozen(row.id).items():
+        if row.hosts.get(host) in (ACKED, DROPPED):
+            continue
+        wanted = {job["snapshot"] for job in submission["jobs"]}
+        if not wanted <= set(trees):
+            raise RefusedError(
+                f"the code changed since {row.id} was made, so it cannot be finished",
+                "orch submit --drop forgets it; then submit again.",
+            )
+        mine = {snapshot: trees[snapshot] for snapshot in wanted}
+        secrets = {
+            job["id"]: {one["name"]: values[one["name"]] for one in job["secrets"] if one["name"] in values}
+            for job in submission["jobs"]
+        }
+        request = pack_request(submission, {key: tree.manifest for key, tree in mine.items()}, secrets)
+        hand_over(orch, orch.link(host), row.id, request, mine, progress)
+        done.append(host)
+    return done

@@ -1,0 +1,54 @@
+"""One look at every host: its GPUs and its jobs, or when it was last seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.api.core import Orch
+from orchestrator.api.find import Located
+from orchestrator.errors import OrchError
+from remote_payload.agent.wire.messages import GpuTable
+
+STATUS_DEADLINE = 15.0
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """A host as it is now, or as it was last seen."""
+
+    name: str
+    gpus: GpuTable | None
+    error: OrchError | None
+    last_seen: float | None
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """All hosts and jobs in sight."""
+
+    hosts: list[HostStatus]
+    jobs: list[Located]
+
+
+def status_report(orch: Orch, hosts: Sequence[str] = (), deadline: float = STATUS_DEADLINE) -> StatusReport:
+    """Ask every host at once, one round trip each.
+
+    Args:
+        hosts: names; by default all.
+        deadline: seconds after which a silent host is shown as last seen.
+    """
+    answers = orch.ask(lambda link: link.status(project=orch.project), hosts, deadline)
+    rows: list[HostStatus] = []
+    jobs: list[Located] = []
+    for name, answer in answers.items():
+        if answer.value is not None:
+            orch.remember(name, answer.value["jobs"])
+            jobs += [Located(name, view) for view in answer.value["jobs"]]
+            rows.append(HostStatus(name, answer.value["gpus"], None, time.time()))
+        else:
+            seen = orch.store.host_seen(name)
+            jobs += orch.cached(name)
+            rows.append(HostStatus(name, None, answer.error, seen.seen_at if seen else None))
+    return StatusReport(rows, jobs)

@@ -1,0 +1,214 @@
+"""Submit: place the frozen jobs, send what the hosts lack, and know that they have it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.api.core import Orch
+from orchestrator.api.freeze import Frozen, fingerprint
+from orchestrator.errors import AgentError, HostError, RefusedError
+from orchestrator.plan import HostLoad, Wish, place
+from orchestrator.remote.agent_link import AgentLink
+from orchestrator.ship.pack import plan_packs
+from orchestrator.ship.scan import Tree
+from remote_payload.agent.spool.manifests import canonical
+from remote_payload.agent.wire.messages import Manifest, PythonSpec, Submission
+
+SentBytes = Callable[[str, int, int], None]
+"""Called with (host, bytes sent, bytes in all) while code goes over."""
+
+MAX_ROUNDS = 3
+"""Times the host may still name missing blobs (a gc beside us) before it counts as broken."""
+
+
+@dataclass
+class Submitted:
+    """What a submit left on the hosts.
+
+    Args:
+        frozen: the submission.
+        placed: {job id: host name}.
+        sent_files: blobs that were missing and went over.
+        sent_bytes: their bytes on the wire.
+        failed: hosts that did not acknowledge, with why.
+    """
+
+    frozen: Frozen
+    placed: dict[str, str]
+    sent_files: int = 0
+    sent_bytes: int = 0
+    failed: dict[str, HostError] = field(default_factory=dict)
+
+
+def arrange(orch: Orch, frozen: Frozen) -> dict[str, str]:
+    """Return {job id: host}; hosts are asked only where a job could go to more than one.
+
+    Raises:
+        RefusedError: no host can ever run one of the jobs.
+    """
+    if all(len(job.hosts) == 1 for job in frozen.jobs):
+        return {job.spec["id"]: job.hosts[0] for job in frozen.jobs}
+    names = sorted({name for job in frozen.jobs for name in job.hosts})
+    loads: dict[str, HostLoad] = {}
+    for name, answer in orch.ask(lambda link: link.status(), names).items():
+        if answer.value is None:
+            continue
+        gpus = [gpu for gpu in answer.value["gpus"]["gpus"] if gpu["usable"]]
+        live = [job for job in answer.value["jobs"] if job["state"] in ("PENDING", "STARTING", "RUNNING")]
+        free = sum(1 for gpu in gpus if not gpu["leased_to"] and (gpu["memory_used_mib"] or 0) < 500)
+        loads[name] = HostLoad(name, tuple(gpu["memory_total_mib"] for gpu in gpus), free, len(live))
+    wishes = [Wish(job.spec["id"], job.hosts, job.spec["gpus"], job.spec["gpu_memory_mib"]) for job in frozen.jobs]
+    named = {job.spec["id"]: job.spec["name"] for job in frozen.jobs}
+    try:
+        return place(wishes, loads)
+    except RefusedError as error:
+        text = error.message
+        for job_id, name in named.items():
+            text = text.replace(job_id, name)
+        raise RefusedError(text, error.hint) from error
+
+
+def twins(orch: Orch, frozen: Frozen) -> list[str]:
+    """Return the ids of live jobs known here that do exactly what a new one would do."""
+    mine = {fingerprint(job.spec) for job in frozen.jobs}
+    maybe = orch.store.live_twins(frozen.file.project, mine)
+    if not maybe:
+        return []
+    # The laptop's memory may be old: only what the hosts still call live counts (or cannot be asked about).
+    live = {job.view["id"] for job in orch.jobs()[0] if job.live}
+    return [job for job in maybe if job in live]
+
+
+def send(orch: Orch, frozen: Frozen, placed: Mapping[str, str], progress: SentBytes | None = None) -> Submitted:
+    """Write the submission down, send it to every host at once, and return when all have answered.
+
+    Args:
+        placed: {job id: host}.
+        progress: told how far the code is.
+
+    Raises:
+        HostError: not one host acknowledged. Others that did not are listed in `failed`.
+    """
+    result = Submitted(frozen, dict(placed))
+    per_host: dict[str, list[str]] = {}
+    for job in frozen.jobs:
+        per_host.setdefault(placed[job.spec["id"]], []).append(job.spec["id"])
+    orch.store.save_submission(
+        frozen.id,
+        project=frozen.file.project,
+        folder=str(frozen.file.folder),
+        created_at=frozen.created_at,
+        jobs=[(job.spec["id"], job.spec["name"], placed[job.spec["id"]], fingerprint(job.spec)) for job in frozen.jobs],
+        frozen={host: frozen.for_host(ids, orch.owner) for host, ids in per_host.items()},
+    )
+    answers = orch.links.each(
+        [orch.host(name) for name in per_host],
+        lambda link: _send_to(orch, link, frozen, per_host[link.name], progress),
+        deadline=float("inf"),
+    )
+    for host, answer in answers.items():
+        if answer.value is not None:
+            result.sent_files += answer.value[0]
+            result.sent_bytes += answer.value[1]
+        else:
+            result.failed[host] = _as_host_error(host, answer.error)
+    if len(result.failed) == len(per_host):
+        raise next(iter(result.failed.values()))
+    return result
+
+
+def _as_host_error(host: str, error: Exception | None) -> HostError:
+    return error if isinstance(error, HostError) else HostError(str(error), host=host)
+
+
+def _send_to(
+    orch: Orch, link: AgentLink, frozen: Frozen, ids: Sequence[str], progress: SentBytes | None
+) -> tuple[int, int]:
+    jobs = [job for job in frozen.jobs if job.spec["id"] in set(ids)]
+    trees = {job.tree.snapshot_id: job.tree for job in jobs}
+    _check_pythons(link, [job.expanded.python for job in jobs])
+    submission = frozen.for_host(ids, orch.owner)
+    manifests: dict[str, Manifest] = {snapshot: tree.manifest for snapshot, tree in trees.items()}
+    secrets = {job_id: values for job_id, values in frozen.secrets.items() if job_id in set(ids)}
+    return hand_over(orch, link, frozen.id, pack_request(submission, manifests, secrets), trees, progress)
+
+
+def pack_request(
+    submission: Submission, manifests: Mapping[str, Manifest], secrets: Mapping[str, Mapping[str, str]]
+) -> tuple[str, bytes]:
+    """Return (digest, body) of the enqueue request for one host."""
+    parts = {"submission": submission, "manifests": manifests, "secrets": secrets}
+    return hashlib.sha256(canonical(submission)).hexdigest(), zlib.compress(json.dumps(parts).encode(), 1)
+
+
+def hand_over(
+    orch: Orch,
+    link: AgentLink,
+    sid: str,
+    request: tuple[str, bytes],
+    trees: Mapping[str, Tree],
+    progress: SentBytes | None,
+) -> tuple[int, int]:
+    """Enqueue on one host, sending what it lacks; returns (files, bytes) sent. May be repeated.
+
+    Args:
+        sid: the submission's id.
+        request: from pack_request.
+        trees: the code by snapshot id.
+
+    Raises:
+        HostError: the host did not acknowledge.
+    """
+    orch.store.mark(sid, link.name, "sent")
+    files = size = 0
+    for _ in range(MAX_ROUNDS):
+        reply = link.enqueue(*request)
+        if reply["acknowledged"]:
+            orch.store.mark(sid, link.name, "acked")
+            return files, size
+        missing = set(reply["missing"])
+        files += len(missing)
+        size += _upload(link, sid, trees.values(), missing, progress)
+    raise AgentError(f"{link.name} keeps losing files that were sent", "Try again; then `orch check`.", host=link.name)
+
+
+def _upload(
+    link: AgentLink, submission: str, trees: Iterable[Tree], missing: set[str], progress: SentBytes | None
+) -> int:
+    sent = 0
+    left = set(missing)
+    for tree in trees:
+        wanted = left & set(tree.blobs)
+        left -= wanted
+        total = sum(tree.blobs[sha].size for sha in wanted)
+        for pack in plan_packs(tree, wanted):
+            before = sent
+
+            def told(done: int, before: int = before, total: int = total) -> None:
+                if progress:
+                    progress(link.name, before + done, total)
+
+            with pack:
+                link.put_pack(submission, pack, told)
+            sent += pack.index_size + pack.size
+    return sent
+
+
+def _check_pythons(link: AgentLink, wanted: Sequence[PythonSpec]) -> None:
+    """Refuse an environment that is not there before anything is queued for it."""
+    seen: set[bytes] = set()
+    for python in wanted:
+        key = canonical(dict(python))
+        if python.get("kind", "auto") == "auto" or key in seen:
+            continue
+        seen.add(key)
+        try:
+            link.resolve_python(dict(python))
+        except AgentError as error:
+            if error.code == "not_found":
+                raise RefusedError(error.message, error.hint) from error
+            raise

@@ -1,0 +1,120 @@
+"""Verbs about hosts. Parsing only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import complete
+from orchestrator.cli.boundary import command
+from orchestrator.cli.job_cmds import Trust, Yes
+
+Name = Annotated[str, typer.Argument(help="The host's name.", autocompletion=complete.hosts)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module to the program."""
+    group = typer.Typer(help="The inventory of hosts.", no_args_is_help=True, rich_markup_mode=None)
+    group.command("add")(command(add))
+    group.command("list")(command(list_hosts))
+    group.command("show")(command(show))
+    group.command("rm")(command(remove))
+    group.command("rename")(command(rename))
+    group.command("key")(command(key))
+    group.command("trust")(command(trust))
+    app.add_typer(group, name="host")
+    app.command("exec", context_settings={"allow_interspersed_args": False})(command(execute))
+    app.command("ssh")(command(ssh))
+    app.command("forward")(command(forward))
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="A name of your own.")],
+    line: Annotated[str, typer.Argument(help='The login line, as in "ssh -p 38076 root@host"; or `local`.')],
+    profile: Annotated[str, typer.Option(help="Provider profile.")] = "auto",
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="A tag (again for more).")] = None,
+    root: Annotated[str | None, typer.Option(help="Folder for orch's spool on the host.")] = None,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Only write it down.")] = False,
+    accept_new: Trust = False,
+) -> int:
+    """Add a host (or refresh its login line), meet it, and check it."""
+    from orchestrator.cli import host_views
+
+    return host_views.add(host_views.NewHost(name, line, profile, tuple(tag or ()), root), not no_check, accept_new)
+
+
+def list_hosts() -> int:
+    """List the hosts."""
+    from orchestrator.cli import host_views
+
+    return host_views.list_hosts()
+
+
+def show(name: Name) -> int:
+    """Show what is known of a host."""
+    from orchestrator.cli import host_views
+
+    return host_views.show(name)
+
+
+def remove(name: Name, yes: Yes = False) -> int:
+    """Forget a host on this laptop; nothing is changed on the host."""
+    from orchestrator.cli import host_views
+
+    return host_views.remove(name, yes)
+
+
+def rename(name: Name, new: Annotated[str, typer.Argument(help="The new name.")]) -> int:
+    """Give a host another name."""
+    from orchestrator.cli import host_views
+
+    return host_views.rename(name, new)
+
+
+def key(name: Name, accept_new: Trust = False) -> int:
+    """Install a public key on the host, so that no password is asked again."""
+    from orchestrator.cli import host_views
+
+    return host_views.install_key(name, accept_new)
+
+
+def trust(
+    name: Name,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a key that changed.")] = False,
+    yes: Yes = False,
+) -> int:
+    """Show a host's key and trust it."""
+    from orchestrator.cli import host_views
+
+    return host_views.trust(name, replace, yes)
+
+
+def execute(
+    words: Annotated[list[str], typer.Argument(metavar="[HOST]... -- CMD...", help="Hosts, then the command.")],
+    everywhere: Annotated[bool, typer.Option("--all", help="On every host.")] = False,
+    accept_new: Trust = False,
+) -> int:
+    """Run one command on hosts; exits with its code, 255 when a host could not be reached."""
+    from orchestrator.cli import exec_view
+
+    return exec_view.execute(words, everywhere, accept_new)
+
+
+def ssh(
+    where: Annotated[str, typer.Argument(help="Host or job.", autocompletion=complete.hosts_and_jobs)],
+) -> int:
+    """Open a shell on a host, or in a job's workdir, with the system's ssh."""
+    from orchestrator.cli import reach_views
+
+    return reach_views.ssh(where)
+
+
+def forward(
+    where: Annotated[str, typer.Argument(help="Host or job.", autocompletion=complete.hosts_and_jobs)],
+    port: Annotated[str, typer.Argument(metavar="PORT[:REMOTE]", help="Port here, and there when it differs.")],
+) -> int:
+    """Bring a port of the host to this machine until Ctrl-C."""
+    from orchestrator.cli import reach_views
+
+    return reach_views.forward(where, port)

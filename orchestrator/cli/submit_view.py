@@ -1,0 +1,237 @@
+"""submit, run, attach and wait as people see them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.api import Located, Orch
+from orchestrator.api import resume as interrupted
+from orchestrator.api.find import newest_submission
+from orchestrator.api.freeze import Frozen, freeze
+from orchestrator.api.submit import Submitted, arrange, send, twins
+from orchestrator.cli import ask
+from orchestrator.cli.console import emit, say, size
+from orchestrator.cli.live import LiveView
+from orchestrator.cli.opening import opened
+from orchestrator.cli.plan_view import show_plan, upload_bar
+from orchestrator.cli.pull_view import pull_all
+from orchestrator.cli.state import GLOBALS
+from orchestrator.errors import EXIT_INTERRUPT, EXIT_JOB_FAILED, EXIT_OK, RefusedError, UsageError
+from orchestrator.hosts.select import choose_hosts
+from orchestrator.spec.expand import ExpandedJob, JobsFile, load_jobs_file, single_job
+from orchestrator.spec.secrets import find_secrets
+
+MANY_CELLS = 100
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for on the command line."""
+
+    file: Path
+    jobs: tuple[str, ...] = ()
+    matrix: dict[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    gpus: int | None = None
+    detach: bool = False
+    dry_run: bool = False
+    again: bool = False
+    pull: bool = True
+    yes: bool = False
+    accept_new: bool = False
+    command: tuple[str, ...] = ()
+    name: str = "run"
+
+
+def pairs(option: str, words: Sequence[str]) -> dict[str, str]:
+    """Return K=V words as a dictionary.
+
+    Raises:
+        UsageError: a word has no `=` or no name.
+    """
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option} takes K=V, not {word!r}")
+        found[key] = value
+    return found
+
+
+def load(wish: Wish) -> JobsFile:
+    """Return the jobs asked for, parsed and expanded."""
+    hosts = wish.hosts or None
+    if wish.command:
+        return single_job(
+            wish.command, file=wish.file, name=wish.name, env_overrides=wish.env, gpus=wish.gpus, hosts=hosts
+        )
+    file = load_jobs_file(
+        wish.file, job_filter=wish.jobs, matrix_filter=wish.matrix, env_overrides=wish.env, gpus=wish.gpus, hosts=hosts
+    )
+    if len(file.jobs) > MANY_CELLS and not wish.yes and not wish.dry_run:
+        ask.confirm(f"That makes {len(file.jobs)} jobs. Go on?")
+    return file
+
+
+def frozen_from(orch: Orch, file: JobsFile) -> Frozen:
+    """Freeze the jobs: hosts chosen, secrets found, code scanned."""
+    known = {entry.name: entry for entry in orch.hosts()}
+    values = find_secrets([(secret, job.position) for job in file.jobs for secret in job.secrets])
+
+    def candidates(job: ExpandedJob) -> list[str]:
+        return [entry.name for entry in choose_hosts(job.hosts, list(known.values()))]
+
+    return freeze(file, candidates, orch.owner, orch.store, values)
+
+
+def submit(wish: Wish) -> int:
+    """Do `orch submit`; returns the exit code."""
+    file = load(wish)
+    for warning in file.warnings:
+        say(f"warning: {warning}", "yellow")
+    with opened(file, accept_new=wish.accept_new) as orch:
+        _mention_interrupted(orch)
+        frozen = frozen_from(orch, file)
+        show_plan(frozen, listing=wish.dry_run)
+        if wish.dry_run:
+            return EXIT_OK
+        if not wish.again:
+            _refuse_twins(orch, frozen, wish.yes)
+        placed = arrange(orch, frozen)
+        try:
+            with upload_bar() as bar:
+                sent = send(orch, frozen, placed, bar)
+        except KeyboardInterrupt:
+            say(
+                "\nStopped before every host had acknowledged: `orch submit --resume` finishes it, `--drop` forgets it."
+            )
+            return EXIT_INTERRUPT
+        _tell_sent(sent)
+        located = [Located(placed[job.spec["id"]], orch.first_view(job.spec)) for job in frozen.jobs]
+        located = [job for job in located if job.host not in sent.failed]
+        if wish.detach:
+            _tell_detached(sent)
+            return 3 if sent.failed else EXIT_OK
+        code = follow(orch, located, pull=wish.pull)
+        return 3 if sent.failed and code == EXIT_OK else code
+
+
+def finish_interrupted(wish: Wish, *, drop: bool) -> int:
+    """Do `orch submit --resume` or `--drop`."""
+    file = load(wish)
+    with opened(file, accept_new=wish.accept_new) as orch:
+        rows = orch.store.interrupted(orch.project)
+        if not rows:
+            say("no submit was interrupted here")
+            return EXIT_OK
+        for row in rows:
+            if drop:
+                uncertain = interrupted.drop(orch, row)
+                say(f"{row.id} is forgotten")
+                for host in uncertain:
+                    say(f"  {host} may have got it before the line broke: orch status --host {host}", "yellow")
+                continue
+            frozen = frozen_from(orch, file)
+            values = {name: value for named in frozen.secrets.values() for name, value in named.items()}
+            with upload_bar() as bar:
+                hosts = interrupted.resume(orch, row, frozen.trees, values, bar)
+            say(f"{row.id} is complete on {', '.join(hosts)}: orch attach {row.id}", "bold")
+        return EXIT_OK
+
+
+def _mention_interrupted(orch: Orch) -> None:
+    for row in orch.store.interrupted(orch.project):
+        say(
+            f"submission {row.id} was interrupted, {row.acked} of {row.jobs} jobs acknowledged: "
+            "`orch submit --resume` finishes it, `--drop` forgets it",
+            "yellow",
+        )
+
+
+def _refuse_twins(orch: Orch, frozen: Frozen, yes: bool) -> None:
+    same = twins(orch, frozen)
+    if not same:
+        return
+    text = f"the same job is already live: {', '.join(same[:5])}"
+    if not sys.stdin.isatty() or GLOBALS.json:
+        raise RefusedError(text, "Add --again to queue it once more, or `orch attach` to watch the one that is there.")
+    if not yes:
+        ask.confirm(f"{text[0].upper()}{text[1:]}. Queue it once more?")
+
+
+def _tell_sent(sent: Submitted) -> None:
+    for host, error in sent.failed.items():
+        say(f"{host} did not take its jobs: {error.message}", "red")
+    hosts = sorted({host for host in sent.placed.values() if host not in sent.failed})
+    code = f"{sent.sent_files} files, {size(sent.sent_bytes)} sent" if sent.sent_files else "code was there already"
+    say(f"{sent.frozen.id} queued on {', '.join(hosts)} ({code})", "bold")
+
+
+def _tell_detached(sent: Submitted) -> None:
+    if GLOBALS.json:
+        jobs = [
+            {"id": job.spec["id"], "name": job.spec["name"], "host": sent.placed[job.spec["id"]], "state": "PENDING"}
+            for job in sent.frozen.jobs
+            if sent.placed[job.spec["id"]] not in sent.failed
+        ]
+        snapshots = sorted(sent.frozen.trees)
+        snapshot = snapshots[0] if len(snapshots) == 1 else snapshots
+        emit(
+            {
+                "submission": sent.frozen.id,
+                "jobs": jobs,
+                "snapshot": snapshot,
+                "sent_files": sent.sent_files,
+                "sent_bytes": sent.sent_bytes,
+            }
+        )
+        return
+    say(f"Watch: orch attach {sent.frozen.id}    Results: orch pull {sent.frozen.id}")
+
+
+def follow(orch: Orch, jobs: Sequence[Located], *, pull: bool) -> int:
+    """Watch jobs to their end, pull, and return the exit code; Ctrl-C detaches."""
+    view = LiveView(orch, jobs)
+    try:
+        final = view.run()
+    except KeyboardInterrupt:
+        view.close()
+        submission = jobs[0].view["submission"] if jobs else ""
+        say(f"Detached; the jobs go on. Back: orch attach {submission}    Stop them: orch cancel {submission}")
+        return EXIT_INTERRUPT
+    finally:
+        view.close()
+    reports = pull_all(orch, final, wanted=pull) if pull else {}
+    view.closing_table(final, reports)
+    if view.gave_up:
+        raise next(iter(view.gave_up.values()))
+    return EXIT_OK if all(job.view["state"] == "SUCCEEDED" for job in final) else EXIT_JOB_FAILED
+
+
+def attach(word: str | None, *, pull: bool) -> int:
+    """Do `orch attach`."""
+    with opened() as orch:
+        jobs = orch.find([word]) if word else newest_submission(orch.jobs()[0])
+        if not jobs:
+            raise UsageError("there is nothing to attach to in this project", "`orch submit` starts something.")
+        return follow(orch, jobs, pull=pull)
+
+
+def wait(words: Sequence[str]) -> int:
+    """Do `orch wait`: no output until the end."""
+    with opened() as orch:
+        jobs = orch.find(words) if words else newest_submission(orch.jobs()[0])
+        if not jobs:
+            raise UsageError("there is nothing to wait for in this project")
+        view = LiveView(orch, jobs, silent=True)
+        final = view.run()
+        view.close()
+        if GLOBALS.json:
+            emit([{"id": job.view["id"], "name": job.view["name"], "state": job.view["state"]} for job in final])
+        else:
+            view.closing_table(final, {})
+        return EXIT_OK if all(job.view["state"] == "SUCCEEDED" for job in final) else EXIT_JOB_FAILED

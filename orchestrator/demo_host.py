@@ -1,0 +1,81 @@
+"""The demo's host: a real sshd of its own on loopback, known to an ORCH_HOME of its own."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+from pathlib import Path
+
+from orchestrator.demo_pip import write_pip_settings
+from orchestrator.errors import HostError
+from orchestrator.hosts.inventory import HostEntry, Inventory
+from orchestrator.loopback import LoopbackHost, make_key, supported
+
+NAME = "demo"
+QUIET_SECONDS = 30.0
+
+
+class DemoHost:
+    """A context manager: the server runs and the host `demo` is in the inventory of `home`.
+
+    The host's HOME lies in `home` and stays, so that a second demo finds its environment built.
+
+    Args:
+        home: an ORCH_HOME.
+    """
+
+    name = NAME
+
+    def __init__(self, home: Path) -> None:
+        if not supported():
+            raise HostError(
+                "the demo's server needs Linux or macOS", "On Windows use WSL2, or `orch demo --host NAME`."
+            )
+        self._home = home
+        self._key = home / "keys" / "demo"
+        self._server = LoopbackHost(home / "sshd", home / "host", [make_key(self._key)])
+
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        return self._server.port
+
+    @property
+    def spool_home(self) -> Path:
+        """HOME on the host."""
+        return self._home / "host"
+
+    def __enter__(self) -> DemoHost:
+        self._server.start()
+        write_pip_settings(self.spool_home)
+        # Its key was made here a moment ago: it is known, not trusted blindly.
+        line = f"[127.0.0.1]:{self.port} {self._server.public_key()}\n"
+        (self._home / "known_hosts").write_text(line, encoding="utf-8")
+        login = f"ssh -p {self.port} -i {self._key} {getpass.getuser()}@127.0.0.1"
+        Inventory(self._home).put(HostEntry(name=NAME, ssh=login))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.stop()
+
+    def wait_until_quiet(self) -> None:
+        """Return when no keeper is left on the host.
+
+        Raises:
+            HostError: one is still there after half a minute.
+        """
+        until = time.monotonic() + QUIET_SECONDS
+        while alive := [pid for pid in self._keepers() if Path(f"/proc/{pid}").exists()]:
+            if time.monotonic() > until:
+                raise HostError(f"a keeper is still alive on the demo host (pid {alive[0]})")
+            time.sleep(0.05)
+
+    def _keepers(self) -> list[int]:
+        pids = []
+        for path in self.spool_home.glob(".orch/hosts/*/spool/keeper/pid.json"):
+            try:
+                pids.append(int(json.loads(path.read_text(encoding="utf-8"))["pid"]))
+            except (OSError, ValueError, KeyError):
+                continue
+        return pids

@@ -1,0 +1,222 @@
+"""From a resolved login to an authenticated fabric Connection, over hops, with everything fabric leaves unsafe replaced."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import paramiko
+from fabric import Config, Connection
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from orchestrator.errors import HostError, UnreachableError
+from orchestrator.remote.asker import Asker
+from orchestrator.remote.auth import Login, Memory
+from orchestrator.remote.hostkeys import Checker, KnownHosts
+from orchestrator.remote.ssh_config import Resolved
+
+KEEPALIVE = 30
+TRIES = 5
+RETRY_SECONDS = 12.0
+HANDSHAKE_SECONDS = 15.0
+AT_ONCE = 4
+"""Handshakes under way to one address: sshd's MaxStartups drops what is above 10 at random."""
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+TCP_QUICKACK = 12
+
+
+class _QuickSocket(socket.socket):
+    """A socket whose answers are not held back: Linux delays ACKs again after each read unless told not to."""
+
+    def recv(self, *args: Any) -> bytes:
+        data = super().recv(*args)
+        with suppress(OSError):
+            self.setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 1)
+        return data
+
+
+@dataclass
+class Dialer:
+    """Makes connections; shares jump hosts and answers among them.
+
+    Args:
+        known: orch's own file of known hosts; the user's are added per login.
+        asker: asked for trust, passwords, passphrases.
+    """
+
+    known: KnownHosts
+    asker: Asker
+    memory: Memory = field(default_factory=Memory)
+    _hops: dict[tuple[str, ...], tuple[Connection, threading.Lock]] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _gates: dict[tuple[str, int], threading.Semaphore] = field(default_factory=dict)
+
+    def connect(self, where: Resolved, name: str) -> Connection:
+        """Return an open connection to the login.
+
+        Raises:
+            HostKeyError, AuthenticationError: never tried again.
+            UnreachableError: no answer after some tries.
+        """
+        retrying = Retrying(
+            stop=stop_after_attempt(TRIES) | stop_after_delay(RETRY_SECONDS),
+            wait=wait_random_exponential(multiplier=0.25, max=3),
+            retry=retry_if_exception(_worth_another_try),
+            reraise=True,
+        )
+        return retrying(self._once, where, name)
+
+    def server_key(self, where: Resolved, name: str) -> paramiko.PKey:
+        """Return the key a host shows, without logging in there (its hops are logged in to)."""
+        transport = paramiko.Transport(self._socket(where, name))
+        try:
+            transport.start_client(timeout=HANDSHAKE_SECONDS)
+            return transport.get_remote_server_key()
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise _unreachable(where, name, error) from error
+        finally:
+            transport.close()
+
+    def _once(self, where: Resolved, name: str) -> Connection:
+        known = KnownHosts(self.known.own, where.known_hosts)
+        checker = Checker(where, known, self.asker, name)
+        with self._gate(where):
+            sock = self._socket(where, name)
+            connection = Connection(
+                host=where.key_entry if where.key_name else where.host,
+                user=where.user,
+                port=where.port,
+                # Lazy and without ssh_config: fabric would run ~/.fabric.py and parse the config its own way.
+                config=Config(lazy=True, overrides={"load_ssh_configs": False}),
+                connect_timeout=where.connect_timeout,
+                connect_kwargs={
+                    "sock": sock,
+                    "allow_agent": False,
+                    "look_for_keys": False,
+                    "auth_strategy": Login(where, name, self.asker, self.memory),
+                    "banner_timeout": HANDSHAKE_SECONDS,
+                    "auth_timeout": 30.0,
+                    "transport_factory": _factory(checker.preferred_types()),
+                },
+            )
+            # fabric sets AutoAddPolicy on every client it makes, gateways included: here each hop is ours.
+            connection.client.set_missing_host_key_policy(checker)
+            try:
+                connection.open()
+            except HostError:
+                connection.close()
+                raise
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                connection.close()
+                raise _unreachable(where, name, error) from error
+        connection.transport.set_keepalive(KEEPALIVE)
+        return connection
+
+    def _gate(self, where: Resolved) -> threading.Semaphore:
+        with self._guard:
+            return self._gates.setdefault((where.host, where.port), threading.Semaphore(AT_ONCE))
+
+    def _socket(self, where: Resolved, name: str) -> Any:
+        if where.jumps:
+            return self._through(where, name)
+        if where.proxy_command:
+            command = (
+                where.proxy_command.replace("%h", where.host).replace("%p", str(where.port)).replace("%r", where.user)
+            )
+            return paramiko.ProxyCommand(command.replace("%%", "%"))
+        return _dial(where, name)
+
+    def _through(self, where: Resolved, name: str) -> paramiko.Channel:
+        hop = where.jumps[-1]
+        gateway = self._hop(where.jumps, name)
+        try:
+            return gateway.transport.open_channel(
+                "direct-tcpip", (where.host, where.port), ("", 0), timeout=HANDSHAKE_SECONDS
+            )
+        except paramiko.ChannelException as error:
+            why = (
+                "it does not allow forwarding"
+                if error.code == 1
+                else f"from there {where.host}:{where.port} does not answer"
+            )
+            raise UnreachableError(f"{name}: through the jump host {hop.alias}: {why}", host=name) from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise UnreachableError(f"{name}: the jump host {hop.alias} was lost ({error})", host=name) from error
+
+    def _hop(self, jumps: tuple[Resolved, ...], name: str) -> Connection:
+        """The shared connection to the last hop: one login per bastion, however many hosts are behind it."""
+        key = tuple(f"{hop.user}@{hop.host}:{hop.port}" for hop in jumps)
+        with self._guard:
+            connection, lock = self._hops.get(key, (None, threading.Lock()))
+            self._hops[key] = (connection, lock)
+        with lock:
+            connection = self._hops[key][0]
+            if connection is None or not connection.transport or not connection.transport.is_active():
+                hop = jumps[-1] if jumps[-1].jumps else replace(jumps[-1], jumps=jumps[:-1])
+                connection = self._once(hop, f"{name} (jump host {hop.alias})")
+                self._hops[key] = (connection, lock)
+            return connection
+
+    def close(self) -> None:
+        """Close the jump hosts."""
+        with self._guard:
+            hops = [connection for connection, _ in self._hops.values() if connection is not None]
+            self._hops.clear()
+        for connection in hops:
+            connection.close()
+
+
+def _dial(where: Resolved, name: str) -> socket.socket:
+    try:
+        sock = socket.create_connection((where.host, where.port), where.connect_timeout)
+    except socket.gaierror as error:
+        raise HostError(
+            f"{name}: there is no host {where.host!r}", "Check the name, or your DNS.", host=name
+        ) from error
+    except OSError as error:
+        raise _unreachable(where, name, error) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sys.platform == "linux":
+        timeout = sock.gettimeout()
+        sock = _QuickSocket(fileno=sock.detach())
+        sock.settimeout(timeout)
+    return sock
+
+
+def _factory(preferred: list[str]) -> Callable[..., paramiko.Transport]:
+    def make(sock: Any, **options: Any) -> paramiko.Transport:
+        transport = paramiko.Transport(sock, **options)
+        security = transport.get_security_options()
+        fast = [cipher for cipher in CIPHERS if cipher in security.ciphers]
+        security.ciphers = tuple(fast + [cipher for cipher in security.ciphers if cipher not in fast])
+        mine = [kind for kind in security.key_types if _same_family(kind, preferred)]
+        security.key_types = tuple(mine + [kind for kind in security.key_types if kind not in mine])
+        return transport
+
+    return make
+
+
+def _same_family(kind: str, preferred: list[str]) -> bool:
+    return any(kind == one or (one == "ssh-rsa" and kind.startswith("rsa-sha2")) for one in preferred)
+
+
+def _unreachable(where: Resolved, name: str, error: BaseException) -> UnreachableError:
+    text = str(error) or type(error).__name__
+    if isinstance(error, socket.timeout):
+        text = f"no answer in {where.connect_timeout:g} s"
+    elif isinstance(error, ConnectionRefusedError):
+        text = "nothing listens there (is the machine on?)"
+    elif "banner" in text:
+        text = "it answers, but not as an SSH server"
+    hint = "Its jobs go on all the same. Is the machine on? Rented ones may have a new address or port."
+    return UnreachableError(f"{name}: {where.host}:{where.port}: {text}", hint, host=name)
+
+
+def _worth_another_try(error: BaseException) -> bool:
+    # A silent address costs a whole timeout each time; a refusal or a torn handshake costs nothing to try again.
+    return isinstance(error, UnreachableError) and not isinstance(error.__cause__, socket.timeout)

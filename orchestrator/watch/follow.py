@@ -1,0 +1,197 @@
+"""Many jobs on many hosts as one stream of events: states, log bytes, lost and regained hosts."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.errors import HostError, OrchError, UnreachableError
+from orchestrator.remote.agent_link import AgentLink
+from remote_payload.agent.spool.states import FINAL_STATES
+from remote_payload.agent.wire.messages import JobView
+
+BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
+"""Seconds between tries to reach a host again; the last one repeats."""
+
+_STARTED = frozenset({"RUNNING", "CANCELLING"}) | FINAL_STATES
+
+
+@dataclass(frozen=True)
+class StateChanged:
+    """The host's newest word on a job."""
+
+    host: str
+    view: JobView
+
+
+@dataclass(frozen=True)
+class LogBytes:
+    """The next bytes of an attempt's log; offsets never repeat and never skip."""
+
+    job: str
+    attempt: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class HostLost:
+    """The line to a host broke; its jobs go on. Said once until it is back."""
+
+    host: str
+    error: OrchError
+
+
+@dataclass(frozen=True)
+class HostBack:
+    """A lost host answers again."""
+
+    host: str
+
+
+@dataclass(frozen=True)
+class GaveUp:
+    """A host that will not answer any more for a reason no waiting mends (refused login, removed spool)."""
+
+    host: str
+    error: OrchError
+
+
+Event = StateChanged | LogBytes | HostLost | HostBack | GaveUp
+
+
+@dataclass
+class _Position:
+    attempt: int = 0
+    offset: int = 0
+
+
+@dataclass
+class Watched:
+    """What to follow on one host."""
+
+    host: str
+    open_link: Callable[[], AgentLink]
+    jobs: Sequence[str]
+    lost: bool = field(default=False, init=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+
+class Follower:
+    """Follows jobs until every one of them is final and its log is here.
+
+    Args:
+        hosts: what to follow where.
+        logs: False when only states are wanted.
+        start: {job id: (attempt, offset)} where a log is taken up; by default its beginning.
+    """
+
+    def __init__(
+        self, hosts: Sequence[Watched], *, logs: bool = True, start: dict[str, tuple[int, int]] | None = None
+    ) -> None:
+        self._hosts = hosts
+        self._logs = logs
+        self._events: queue.Queue[Event | None] = queue.Queue(maxsize=1000)
+        self._stop = threading.Event()
+        self._positions = {job: _Position(*at) for job, at in (start or {}).items()}
+        self._running = 0
+        self._count_lock = threading.Lock()
+
+    def events(self) -> Iterator[Event | None]:
+        """Yield events as they come; None each quarter of a second of silence, so that a view can redraw."""
+        for host in self._hosts:
+            if host.jobs:
+                self._spawn(self._watch_host, host)
+        while True:
+            try:
+                yield self._events.get(timeout=0.25)
+            except queue.Empty:
+                with self._count_lock:
+                    if self._running == 0 and self._events.empty():
+                        return
+                yield None
+
+    def stop(self) -> None:
+        """Stop following; the jobs go on."""
+        self._stop.set()
+
+    def _spawn(self, work: Callable[..., None], *args: object) -> None:
+        with self._count_lock:
+            self._running += 1
+
+        def run() -> None:
+            try:
+                work(*args)
+            finally:
+                with self._count_lock:
+                    self._running -= 1
+
+        threading.Thread(target=run, daemon=True, name=f"follow-{work.__name__}").start()
+
+    def _put(self, event: Event) -> None:
+        while not self._stop.is_set():
+            try:
+                self._events.put(event, timeout=0.5)
+                return
+            except queue.Full:
+                continue
+
+    def _persist(self, host: Watched, step: Callable[[AgentLink], None]) -> None:
+        """Run `step` until it returns; a lost line is waited out and the step begins again where it stopped."""
+        tries = 0
+        while not self._stop.is_set():
+            try:
+                link = host.open_link()
+                self._back(host)
+                tries = 0
+                step(link)
+                return
+            except UnreachableError as error:
+                self._lose(host, error)
+            except HostError as error:
+                self._put(GaveUp(host.host, error))
+                return
+            self._stop.wait(BACKOFF[min(tries, len(BACKOFF) - 1)])
+            tries += 1
+
+    def _lose(self, host: Watched, error: OrchError) -> None:
+        with host.lock:
+            first, host.lost = not host.lost, True
+        if first:
+            self._put(HostLost(host.host, error))
+
+    def _back(self, host: Watched) -> None:
+        with host.lock:
+            again, host.lost = host.lost, False
+        if again:
+            self._put(HostBack(host.host))
+
+    def _watch_host(self, host: Watched) -> None:
+        followed: set[str] = set()
+
+        def step(link: AgentLink) -> None:
+            for views in link.watch(list(host.jobs)):
+                if self._stop.is_set():
+                    return
+                for view in views:
+                    self._put(StateChanged(host.host, view))
+                    if self._logs and view["id"] not in followed and view["attempt"] and view["state"] in _STARTED:
+                        followed.add(view["id"])
+                        self._spawn(self._follow_job, host, view["id"])
+
+        self._persist(host, step)
+
+    def _follow_job(self, host: Watched, job: str) -> None:
+        at = self._positions.setdefault(job, _Position())
+
+        def step(link: AgentLink) -> None:
+            for piece in link.follow(job, attempt=at.attempt, offset=at.offset):
+                if self._stop.is_set():
+                    return
+                if piece.data:
+                    self._put(LogBytes(job, piece.attempt, piece.offset, piece.data))
+                at.attempt, at.offset = piece.attempt, piece.offset + len(piece.data)
+
+        self._persist(host, step)
