@@ -215,7 +215,7 @@ Outputs = Annotated[
 Root = Annotated[
     str | None,
     BeforeValidator(_root),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "string", "pattern": "^[/~]"}]}),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "string", "pattern": "^[/~]"}, {"type": "null"}]}),
 ]
 SshText = Annotated[str, BeforeValidator(_ssh), WithJsonSchema({"type": "string", "minLength": 1})]
 

@@ -33,6 +33,9 @@ from orchestrator.spec.fields import (
 )
 from orchestrator.spec.words import near
 
+DEFAULT = "x-default"
+"""Marks in the schema what a key is when left out, in words."""
+
 FORMS = {
     "python": "auto, {conda: NAME}, {venv: PATH} or {path: /abs/python}",
     "setup": "a command as text, or {run, files}",
@@ -42,7 +45,7 @@ FORMS = {
 
 def about(text: str, default: str | None = None) -> Any:
     """Return the field of an optional key: what it is for, and what it is when left out."""
-    return Field(None, description=text, json_schema_extra={} if default is None else {"default": default})
+    return Field(None, description=text, json_schema_extra={} if default is None else {DEFAULT: default})
 
 
 class Model(BaseModel):
@@ -61,7 +64,9 @@ class SetupModel(Model):
 
 
 class PythonModel(Model):
-    """Exactly one of the three; `auto` is none of them."""
+    """One of the three."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     conda: Line | None = about("A conda environment's name, or its folder.")
     venv: HostPath | None = about("A virtual environment's folder on the host.")
@@ -205,7 +210,7 @@ class HostModel(Model):
 
 
 class FileModel(Model):
-    """The whole file. `jobs` are checked one by one, each with the defaults under it."""
+    """The whole file."""
 
     version: Version | None = about("Of this file's format.", "1")
     project: Project | None = about("The scope of job names.", "the folder's name")
@@ -214,4 +219,5 @@ class FileModel(Model):
         "Keys that every job has unless it says otherwise: maps are joined key by key, `python` and everything else "
         "is replaced, `null` clears."
     )
+    # Any, because each job is checked by itself, with the defaults under it.
     jobs: dict[JobName, Any] = Field(description="The jobs by name.")
