@@ -37,7 +37,7 @@ class _SocketAgent(AgentSSH):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(5)
         connection.connect(path)
-        self._connect(connection)
+        self._connect(connection)  # type: ignore[attr-defined]  # missing in the stubs
 
 
 class Login:
@@ -136,9 +136,9 @@ class Login:
     def _keys(self) -> Iterator[paramiko.PKey]:
         files = list(self._where.identity_files)
         public = {text for path in files if (text := _public_half(path))}
-        for key in self._agent_keys():
-            if not self._where.identities_only or key.get_base64() in public:
-                yield key
+        for held in self._agent_keys():
+            if not self._where.identities_only or held.get_base64() in public:
+                yield held
         for path in files:
             key = self._load(path)
             if key is not None:
@@ -149,7 +149,7 @@ class Login:
         if path == "none":
             return ()
         try:
-            agent = _SocketAgent(os.path.expanduser(path)) if path not in ("", "SSH_AUTH_SOCK") else Agent()
+            agent = _SocketAgent(str(Path(path).expanduser())) if path not in ("", "SSH_AUTH_SOCK") else Agent()
             return tuple(agent.get_keys())
         except (paramiko.SSHException, OSError):
             return ()
@@ -183,7 +183,8 @@ class Login:
 
 
 def _from_path(path: Path, passphrase: str | None) -> paramiko.PKey:
-    return paramiko.PKey.from_path(path, passphrase.encode() if passphrase else None)
+    # The stubs say text; the code wants bytes.
+    return paramiko.PKey.from_path(path, passphrase.encode() if passphrase else None)  # type: ignore[arg-type]
 
 
 def _public_half(path: Path) -> str:

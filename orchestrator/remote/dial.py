@@ -1,4 +1,4 @@
-"""From a resolved login to an authenticated fabric Connection, over hops, with everything fabric leaves unsafe replaced."""
+"""From a resolved login to an authenticated fabric Connection, over hops; what fabric leaves unsafe is replaced."""
 
 from __future__ import annotations
 
@@ -135,9 +135,8 @@ class Dialer:
         hop = where.jumps[-1]
         gateway = self._hop(where.jumps, name)
         try:
-            return gateway.transport.open_channel(
-                "direct-tcpip", (where.host, where.port), ("", 0), timeout=HANDSHAKE_SECONDS
-            )
+            transport: paramiko.Transport = gateway.transport
+            return transport.open_channel("direct-tcpip", (where.host, where.port), ("", 0), timeout=HANDSHAKE_SECONDS)
         except paramiko.ChannelException as error:
             why = (
                 "it does not allow forwarding"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from pathlib import Path
@@ -104,7 +103,7 @@ class SshTransport:
             request.add_string("exec")
             request.add_boolean(False)
             request.add_string(command)
-            self._transport._send_user_message(request)
+            self._transport._send_user_message(request)  # type: ignore[attr-defined]  # missing in the stubs
         except paramiko.ChannelException as error:
             raise ChannelRefused(f"{self.name} takes no further channel (MaxSessions)", host=self.name) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -127,7 +126,7 @@ class SshTransport:
 
     @property
     def _transport(self) -> paramiko.Transport:
-        transport = self._connection.transport
+        transport: paramiko.Transport | None = self._connection.transport
         if transport is None:
             raise UnreachableError(f"the connection to {self.name} was closed", host=self.name)
         return transport
@@ -178,7 +177,7 @@ def system_ssh_argv(name: str, target: SshTarget, home: Path) -> list[str]:
     if target.port is not None:
         argv += ["-p", str(target.port)]
     for path in target.identity_files:
-        argv += ["-i", os.path.expanduser(path)]
+        argv += ["-i", str(Path(path).expanduser())]
     if target.jump:
         argv += ["-J", target.jump]
     for option, value in target.options:

@@ -15,6 +15,7 @@ from orchestrator.errors import OrchError
 from orchestrator.remote.agent_link import AgentLink
 from orchestrator.remote.local import LocalTransport, plain_environment
 from orchestrator.remote.streams import Transport
+from tests.harness.ssh_place import SshPlace
 from tests.harness.waiting import wait_until
 
 PROFILE: dict[str, Any] = {"name": "generic", "identity": None, "root": None, "conda_roots": []}
@@ -25,18 +26,21 @@ class Place:
 
     Args:
         kind: `local` or `ssh`.
-        home: its HOME.
+        folder: holds everything of it.
     """
 
-    def __init__(self, kind: str, home: Path) -> None:
+    def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
-        self.home = home
+        self.home = folder / "home"
+        self.home.mkdir()
         self._links: list[AgentLink] = []
         self._transports: list[Transport] = []
+        self._ssh = SshPlace(folder, self.home) if kind == "ssh" else None
 
     def transport(self) -> Transport:
         """Connect."""
-        made = LocalTransport("gpu1", plain_environment(str(self.home)))
+        made: Transport
+        made = self._ssh.transport() if self._ssh else LocalTransport("gpu1", plain_environment(str(self.home)))
         self._transports.append(made)
         return made
 
@@ -48,6 +52,9 @@ class Place:
 
     def break_line(self, link: AgentLink) -> None:
         """Lose the connection under an open link."""
+        if self._ssh:
+            self._ssh.proxy.cut()
+            return
         os.kill(link.hello["pid"], signal.SIGKILL)
 
     def close(self) -> None:
@@ -57,6 +64,8 @@ class Place:
             link.close()
         for transport in self._transports:
             transport.close()
+        if self._ssh:
+            self._ssh.close()
         for pid in pids:
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), 15, f"keeper {pid} ended by itself")  # type: ignore[misc]
 
@@ -71,12 +80,10 @@ class Place:
         return []
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "ssh"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    home = tmp_path / "home"
-    home.mkdir()
     before = set(threading.enumerate())
-    made = Place(request.param, home)
+    made = Place(request.param, tmp_path)
     yield made
     made.close()
     wait_until(lambda: set(threading.enumerate()) <= before, 5, "threads ended")

@@ -110,7 +110,8 @@ def test_ctrl_c_detaches_and_says_the_way_back(laptop: Laptop) -> None:
 
 
 def test_cancel_and_retry(laptop: Laptop) -> None:
-    laptop.jobs_yaml("jobs: {train: {run: 'if [ $ORCH_ATTEMPT = 1 ]; then sleep 600; fi; echo attempt $ORCH_ATTEMPT'}}\n")
+    run = "if [ $ORCH_ATTEMPT = 1 ]; then sleep 600; fi; echo attempt $ORCH_ATTEMPT"
+    laptop.jobs_yaml(f"jobs: {{train: {{run: '{run}'}}}}\n")
     (job,) = laptop.json("submit", "-d")["jobs"]
     wait_until(lambda: laptop.json("status")["jobs"][0]["state"] == "RUNNING", 60)
     laptop.orch("cancel", job["id"])
