@@ -17,7 +17,8 @@ LOW = ("orchestrator.remote", "orchestrator.store", "orchestrator.spec", *BASE)
 MAY_IMPORT = {
     "orchestrator.cli": ("orchestrator", *SHARED),
     "orchestrator.api": ("orchestrator.plan", "orchestrator.ship", "orchestrator.watch", "orchestrator.fetch",
-                         "orchestrator.hosts", "orchestrator.api", *LOW),
+                         "orchestrator.hosts", "orchestrator.loopback", "orchestrator.api", *LOW),
+    "orchestrator.loopback": ("orchestrator.errors",),
     "orchestrator.plan": BASE,
     "orchestrator.ship": ("orchestrator.ship", *LOW),
     "orchestrator.watch": ("orchestrator.watch", *LOW),
