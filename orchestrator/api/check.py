@@ -13,6 +13,7 @@ from orchestrator.spec.expand import ExpandedJob
 
 LOW_DISK = 2 * 1000**3
 LOW_INODES = 10_000
+NO_TORCH = "No module named 'torch'"
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,9 @@ def _python_findings(facts: Mapping[str, Any]) -> list[Finding]:
     usable = [gpu for gpu in facts["gpu"]["gpus"] if gpu["usable"]]
     if not torch["checked"]:
         return []
+    if torch["error"] and NO_TORCH not in torch["error"]:
+        # Absent is fine (a job may use JAX, or nothing); there and unable to be imported is not.
+        return [Finding("warning", f"torch is there but broken: {torch['error']}.", "Install it anew.")]
     if usable and torch["version"] and not torch["available"]:
         text = f"torch {torch['version']} does not see the GPU (torch.cuda.is_available() is False)."
         return [Finding("warning", text, "Install a CUDA build of torch that fits the driver.")]

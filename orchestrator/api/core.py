@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.api.find import Located, match
+from orchestrator.api.find import Located, each_once, match
 from orchestrator.api.links import DEADLINE, Answer, Links
 from orchestrator.errors import HostError, UnreachableError, UsageError
 from orchestrator.hosts.inventory import HostEntry, Inventory
@@ -101,7 +101,7 @@ class Orch:
             else:
                 errors[name] = _host_error(name, answer)
                 found.extend(self.cached(name))
-        return found, errors
+        return each_once(found, self.store.sent_to), errors
 
     def cached(self, host: str) -> list[Located]:
         """Return the jobs last seen on a host."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import UsageError
@@ -32,6 +32,26 @@ def newest_first(jobs: Iterable[Located]) -> list[Located]:
     """Return the jobs, newest submission first, cells of one submission in their order."""
     # sorted() is stable: cells of one submission, made at the same moment, keep the order they came in.
     return sorted(jobs, key=lambda job: -job.view["submitted_at"])
+
+
+def each_once(jobs: Iterable[Located], sent_to: Callable[[str], str | None]) -> list[Located]:
+    """Return each job once, where two names of the inventory lead to one machine.
+
+    A fresh answer counts more than a cached one; then the name the job was sent to.
+
+    Args:
+        sent_to: host's name by job id, None when unknown.
+    """
+    found: dict[str, Located] = {}
+
+    def rank(job: Located) -> tuple[bool, bool]:
+        return job.seen_at is not None, sent_to(job.view["id"]) != job.host
+
+    for job in jobs:
+        other = found.setdefault(job.view["id"], job)
+        if other is not job and rank(job) < rank(other):
+            found[job.view["id"]] = job
+    return list(found.values())
 
 
 def match(words: Sequence[str], jobs: Sequence[Located]) -> list[Located]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.api.core import Orch
-from orchestrator.api.find import Located
+from orchestrator.api.find import Located, each_once
 from orchestrator.errors import OrchError
 from remote_payload.agent.wire.messages import GpuTable
 
@@ -51,4 +51,4 @@ def status_report(orch: Orch, hosts: Sequence[str] = (), deadline: float = STATU
             seen = orch.store.host_seen(name)
             jobs += orch.cached(name)
             rows.append(HostStatus(name, None, answer.error, seen.seen_at if seen else None))
-    return StatusReport(rows, jobs)
+    return StatusReport(rows, each_once(jobs, orch.store.sent_to))

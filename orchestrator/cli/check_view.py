@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
 
-from orchestrator.api.check import HostCheck, check_hosts
+from orchestrator.api.check import NO_TORCH, HostCheck, check_hosts
 from orchestrator.cli.console import OUT, emit, plain, size, table
 from orchestrator.cli.opening import JOBS_FILE, opened
 from orchestrator.cli.state import GLOBALS
@@ -63,8 +64,9 @@ def _row(one: HostCheck) -> Sequence[object]:
     gpu_text = ", ".join(f"{count} x {name}" for name, count in kinds.items()) or "none"
     memory = facts["memory"]["limit"] or facts["memory"]["total"] or 0
     login, free = f"{facts['user']}@{facts['hostname']}", size(facts["disk"]["free"] or 0)
+    os_name, python = _short_os(facts["os"]), facts["python"]["version"]
     return (
-        one.name, Text(worst, style=STYLE[worst]), one.connect_ms, login, facts["os"], facts["python"]["version"],
+        one.name, Text(worst, style=STYLE[worst]), one.connect_ms, login, os_name, python,
         gpu_text, free, f"{facts['cpu']['quota']:g}", size(memory),
     )  # fmt: skip
 
@@ -85,12 +87,23 @@ def _details(one: HostCheck) -> None:
     OUT.print(plain(f"  conda: {conda or 'none found'}"))
     torch = facts["torch"]
     if torch["checked"]:
-        said = torch["error"] or f"torch {torch['version']}, torch.cuda.is_available() = {torch['available']}"
-        OUT.print(plain(f"  torch: {said} ({torch['python']})"))
+        OUT.print(plain(f"  torch: {_torch(torch)} ({torch['python']})"))
     inodes = facts["disk"]["inodes_free"]
     OUT.print(plain(f"  spool disk: {facts['disk']['path']}, {size(facts['disk']['free'] or 0)}, {inodes} inodes free"))
     for finding in one.findings:
         OUT.print(plain(f"  {finding.level}: {finding.text} {finding.remedy}", STYLE[finding.level]))
+
+
+def _short_os(name: str) -> str:
+    return re.sub(r" \([^)]*\)$", "", name.replace(" GNU/Linux", ""))
+
+
+def _torch(torch: Mapping[str, Any]) -> str:
+    if torch["version"]:
+        return f"{torch['version']}, torch.cuda.is_available() is {torch['available']}"
+    if torch["error"] and NO_TORCH not in torch["error"]:
+        return f"broken: {torch['error']}"
+    return "not installed, but jax is: " + torch["jax"] if torch["jax"] else "not installed"
 
 
 def _or(value: object) -> str:

@@ -128,6 +128,11 @@ class Store(HashStore):
         )
         return rows[0][0] if rows else None
 
+    def sent_to(self, job: str) -> str | None:
+        """Return the host this laptop sent a job to, None when another one did."""
+        rows = self.read("SELECT host FROM jobs WHERE id = ?", (job,))
+        return rows[0][0] if rows else None
+
     def live_twins(self, project: str, fingerprints: Iterable[str]) -> list[str]:
         """Return the ids of acknowledged jobs that, as far as known, still live and do what one of these would do."""
         wanted = set(fingerprints)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.api.find import Located, match, newest_submission
+from orchestrator.api.find import Located, each_once, match, newest_submission
 from orchestrator.errors import UsageError
 from remote_payload.agent.wire.messages import JobView
 
@@ -60,3 +60,12 @@ def test_an_unknown_name_gets_the_nearest() -> None:
 def test_newest_submission() -> None:
     assert ids(newest_submission(JOBS)) == ["j-new1", "j-new2"]
     assert newest_submission([]) == []
+
+
+def test_two_names_of_one_machine_show_a_job_once() -> None:
+    near, far = job("j-a", "train", "s-a", 1, "near"), job("j-a", "train", "s-a", 1, "far")
+    assert [one.host for one in each_once([near, far], lambda _: None)] == ["near"]
+    assert [one.host for one in each_once([near, far], lambda _: "far")] == ["far"]
+    old = Located("near", near.view, seen_at=5.0)
+    assert [one.host for one in each_once([old, far], lambda _: "near")] == ["far"], "a fresh answer counts more"
+    assert [one.host for one in each_once([far, old], lambda _: "near")] == ["far"]
