@@ -96,7 +96,13 @@ class Links:
         except BaseException:
             transport.close()
             raise
-        self._store.note_host(entry.name, agent_hash=link.agent_hash, host_id=link.host_id, seen_at=time.time())
+        self._store.note_host(
+            entry.name,
+            agent_hash=link.agent_hash,
+            host_id=link.host_id,
+            seen_at=time.time(),
+            facts={"root": link.opened["root"]},
+        )
         return link
 
     def each(

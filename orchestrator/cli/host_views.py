@@ -55,15 +55,21 @@ def add(new: NewHost, meet: bool, accept_new: bool) -> int:
         say(f"{new.name}: {link.hello['user']}@{link.hello['hostname']}, {found}, profile {link.profile_name}", "green")
         for finding in one.findings:
             say(f"  {finding.level}: {finding.text} {finding.remedy}", "yellow")
-        if twins := _other_names(orch, new.name, link.host_id):
+        if twins := _other_names(orch, new.name):
             say(f"note: {new.name} is the same machine as {', '.join(twins)}; they share one queue", "yellow")
         say("Next: orch init, then orch submit jobs.yaml")
         return EXIT_OK if one.error is None else EXIT_HOST
 
 
-def _other_names(orch: Orch, name: str, host_id: str) -> list[str]:
+def _other_names(orch: Orch, name: str) -> list[str]:
+    """The hosts whose spool is the very same one."""
+
+    def spool(host: str) -> tuple[object, ...]:
+        seen = orch.store.host_seen(host)
+        return (seen.host_id, seen.facts.get("root")) if seen else (host,)
+
     others = [entry.name for entry in orch.inventory.list() if entry.name != name]
-    return [other for other in others if (seen := orch.store.host_seen(other)) and seen.host_id == host_id]
+    return [other for other in others if spool(other) == spool(name)]
 
 
 def list_hosts() -> int:

@@ -209,3 +209,12 @@ def test_init_schema_version_and_help(laptop: Laptop) -> None:
     assert laptop.orch("--version").stdout.startswith("orch ")
     for verb in ("submit", "status", "host", "logs"):
         assert "Usage" in laptop.orch(verb, "--help").stdout
+
+
+def test_a_second_name_for_the_same_machine_is_noticed_and_its_jobs_are_shown_once(laptop: Laptop) -> None:
+    laptop.jobs_yaml("jobs: {train: {run: echo hi, hosts: here}}\n")
+    laptop.orch("submit")
+    told = laptop.orch("host", "add", "again", "local")
+    assert "same machine as here" in told.stderr
+    jobs = laptop.json("status")["jobs"]
+    assert [(job["name"], job["host"]) for job in jobs] == [("train", "here")]
