@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import shlex
 import time
 from pathlib import Path
 
@@ -52,8 +53,12 @@ class DemoHost:
         # Its key was made here a moment ago: it is known, not trusted blindly.
         line = f"[127.0.0.1]:{self.port} {self._server.public_key()}\n"
         (self._home / "known_hosts").write_text(line, encoding="utf-8")
-        login = f"ssh -p {self.port} -i {self._key} {getpass.getuser()}@127.0.0.1"
-        Inventory(self._home).put(HostEntry(name=NAME, ssh=login))
+        login = f"ssh -p {self.port} -i {shlex.quote(str(self._key))} {_login()}@127.0.0.1"
+        inventory = Inventory(self._home)
+        if any(entry.name == NAME for entry in inventory.list()):
+            # An earlier demo's, perhaps as another user or from a folder that was moved: this one is not refreshed.
+            inventory.remove(NAME)
+        inventory.put(HostEntry(name=NAME, ssh=login))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -79,3 +84,10 @@ class DemoHost:
             except (OSError, ValueError, KeyError):
                 continue
         return pids
+
+
+def _login() -> str:
+    """Whoever runs this process: USER and LOGNAME may name somebody else (su, sudo, a container's environment)."""
+    import pwd  # not on Windows, where this module is imported too
+
+    return pwd.getpwuid(os.geteuid()).pw_name

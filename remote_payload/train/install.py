@@ -50,7 +50,8 @@ def pip_install(requirements: Sequence[str]) -> int:
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write("\n".join(keep) + "\n")
-        command = [sys.executable, "-m", "pip", "install", "--constraint", path, *requirements]
+        # Compiling all of PyTorch takes longer than installing it; Python compiles what is imported by itself.
+        command = [sys.executable, "-m", "pip", "install", "--no-compile", "--constraint", path, *requirements]
         return subprocess.run(command, check=False).returncode
     finally:
         Path(path).unlink()

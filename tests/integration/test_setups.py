@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from remote_payload.agent.run import envbuild
 from remote_payload.agent.run.environments import Resolved, resolve_python
 from remote_payload.agent.run.gpulock import lock_path
 from remote_payload.agent.spool import atomic, secrets
+from remote_payload.agent.spool.views import Views
 from remote_payload.agent.wire.messages import JobSpec
 from tests.harness.waiting import wait_until
 from tests.integration.keeper_host import KeeperHost, pid_lives, read_pid, unpack_agent
@@ -61,6 +63,26 @@ def test_a_setup_is_run_once_for_all_jobs_that_share_it(host: KeeperHost, tmp_pa
     host.submit(later, files={"need.txt": "needed\n", "other.txt": "changes nothing"})
     assert host.ended(later["id"])["reason"] == "exit_zero"
     assert (tmp_path / "times").read_text() == "1\n"
+    host.idle()
+
+
+def test_what_a_setup_does_is_seen_while_it_runs(host: KeeperHost, tmp_path: Path) -> None:
+    setup = f"echo one; printf 'got 10%%\\rgot 40%%\\r'; until [ -e {tmp_path}/go ]; do sleep 0.05; done"
+    job = with_setup(host, setup, "echo ran")
+    host.submit(job)
+    views = Views(host.paths)
+
+    def at_last_line() -> dict[str, Any] | None:
+        (view,) = views.views([job])
+        progress = view["progress"] if view["waiting_for"] == "env_building" else None
+        return progress if progress and progress["text"] == "got 40%" else None
+
+    progress = wait_until(at_last_line, 20, "the last line of the setup")
+    assert progress is not None
+    assert 0 <= progress["elapsed_s"] < 60
+    (tmp_path / "go").touch()
+    assert host.ended(job["id"])["reason"] == "exit_zero"
+    assert views.views([job])[0]["progress"] is None
     host.idle()
 
 

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.progress import parse_progress
+from remote_payload.agent.machine.text import neutralise
 from remote_payload.agent.spool import atomic, states
 from remote_payload.agent.spool.fold import (
     AttemptFacts,
@@ -18,12 +19,15 @@ from remote_payload.agent.spool.fold import (
     fold,
     is_final,
 )
-from remote_payload.agent.spool.paths import SpoolPaths
+from remote_payload.agent.spool.paths import EnvPaths, SpoolPaths
 from remote_payload.agent.spool.submissions import load_facts, read_waiting
 from remote_payload.agent.wire.messages import AttemptView, JobSpec, JobView
 
 PROGRESS_TAIL = 8192
 """Bytes at the end of a log in which progress is looked for."""
+SETUP_TAIL = 2048
+SETUP_LINE = 200
+"""Bytes at the end of a setup's log in which its last line is looked for; characters of it that are shown."""
 PROGRESS_SECONDS = 1.0
 """A job's progress is looked for no more often than that."""
 _SETTLED = 1_000_000_000
@@ -76,7 +80,11 @@ class Views:
             return _broken_view(self._paths, spec, fault.message)
         facts = facts._replace(waiting=waiting.get(spec["id"]))
         state = fold(facts, time.time())
-        return {**_job_view(self._paths, facts, state, env_digest), "progress": self._look_for_progress(facts, state)}
+        if state.waiting_for == "env_building" and env_digest is not None:
+            progress = setup_progress(self._paths.env(env_digest), time.time())
+        else:
+            progress = self._look_for_progress(facts, state)
+        return {**_job_view(self._paths, facts, state, env_digest), "progress": progress}
 
     def views(self, specs: List[JobSpec]) -> List[JobView]:
         """Return several jobs as they are now."""
@@ -183,6 +191,17 @@ def attempt_view(attempt: AttemptFacts, cancelled: bool) -> AttemptView:
         "log_size": attempt.log_size,
         "environment": environment if isinstance(environment, dict) else {},
     }
+
+
+def setup_progress(place: EnvPaths, now: float) -> Optional[Dict[str, Any]]:
+    """Return what a setup that runs is doing: the last line of its log, and the seconds since it was asked for."""
+    try:
+        since = os.stat(place.request).st_mtime
+    except OSError:
+        return None
+    lines = neutralise(read_tail(place.log, SETUP_TAIL)).replace("\r", "\n").splitlines()
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return {"text": last[:SETUP_LINE], "elapsed_s": max(0, int(now - since))}
 
 
 def read_tail(path: str, size: int) -> bytes:
