@@ -8,7 +8,7 @@ from orchestrator.api.core import Orch
 from orchestrator.api.submit import SentBytes, hand_over, pack_request
 from orchestrator.errors import RefusedError
 from orchestrator.ship.scan import Tree
-from orchestrator.store import ACKED, DROPPED, SubmissionRow
+from orchestrator.store import ACKED, DROPPED, SENT, SubmissionRow
 
 
 def drop(orch: Orch, row: SubmissionRow) -> list[str]:
@@ -16,11 +16,20 @@ def drop(orch: Orch, row: SubmissionRow) -> list[str]:
 
     A part that was being sent when the line broke may be queued there: the host is the one to ask.
     """
-    uncertain = [host for host, state in row.hosts.items() if state == "sent"]
+    uncertain = [host for host, state in row.hosts.items() if state == SENT]
     for host, state in row.hosts.items():
         if state != ACKED:
             orch.store.mark(row.id, host, DROPPED)
     return uncertain
+
+
+def settle(orch: Orch, sid: str) -> SubmissionRow | None:
+    """Return what became of a submit that Ctrl-C stopped; None when it left nothing anywhere and is forgotten."""
+    row = next((row for row in orch.store.submissions() if row.id == sid), None)
+    if row is None or any(state in (SENT, ACKED) for state in row.hosts.values()):
+        return row
+    drop(orch, row)
+    return None
 
 
 def resume(
@@ -56,6 +65,6 @@ def resume(
             for job in submission["jobs"]
         }
         request = pack_request(submission, {key: tree.manifest for key, tree in mine.items()}, secrets)
-        hand_over(orch, orch.link(host), row.id, request, mine, progress)
+        hand_over(orch, orch.link(host), request, mine, progress)
         done.append(host)
     return done

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orchestrator.api.core import Orch
 from orchestrator.api.freeze import Frozen, fingerprint
@@ -15,6 +18,7 @@ from orchestrator.plan import HostLoad, Wish, place
 from orchestrator.remote.agent_link import AgentLink
 from orchestrator.ship.pack import plan_packs
 from orchestrator.ship.scan import Tree
+from orchestrator.store import ACKED, PLANNED, SENT
 from remote_payload.agent.spool.manifests import canonical
 from remote_payload.agent.wire.messages import Manifest, PythonSpec, Submission
 
@@ -23,6 +27,47 @@ SentBytes = Callable[[str, int, int], None]
 
 MAX_ROUNDS = 3
 """Times the host may still name missing blobs (a gc beside us) before it counts as broken."""
+
+
+class Request(NamedTuple):
+    """An enqueue request: the submission's id, the digest of its part, the packed body."""
+
+    id: str
+    digest: str
+    body: bytes
+
+
+class Brake:
+    """What Ctrl-C pulls while code goes over: nothing is queued after it, and an answer on its way is waited for."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._open = 0
+
+    @contextmanager
+    def queueing(self) -> Iterator[None]:
+        """Be inside while a request is out that may queue something.
+
+        Raises:
+            RefusedError: the brake was pulled.
+        """
+        with self._changed:
+            if self._stopped:
+                raise RefusedError("stopped before it was queued")
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._open -= 1
+                self._changed.notify_all()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """Let nothing more be queued; wait so long at most for answers that are on their way."""
+        with self._changed:
+            self._stopped = True
+            self._changed.wait_for(lambda: self._open == 0, seconds)
 
 
 @dataclass
@@ -92,6 +137,7 @@ def send(orch: Orch, frozen: Frozen, placed: Mapping[str, str], progress: SentBy
 
     Raises:
         HostError: not one host acknowledged. Others that did not are listed in `failed`.
+        KeyboardInterrupt: Ctrl-C; nothing more is queued, and the store knows what was (see resume.settle).
     """
     result = Submitted(frozen, dict(placed))
     per_host: dict[str, list[str]] = {}
@@ -105,11 +151,16 @@ def send(orch: Orch, frozen: Frozen, placed: Mapping[str, str], progress: SentBy
         jobs=[(job.spec["id"], job.spec["name"], placed[job.spec["id"]], fingerprint(job.spec)) for job in frozen.jobs],
         frozen={host: frozen.for_host(ids, orch.owner) for host, ids in per_host.items()},
     )
-    answers = orch.links.each(
-        [orch.host(name) for name in per_host],
-        lambda link: _send_to(orch, link, frozen, per_host[link.name], progress),
-        deadline=float("inf"),
-    )
+    brake = Brake()
+    try:
+        answers = orch.links.each(
+            [orch.host(name) for name in per_host],
+            lambda link: _send_to(orch, link, frozen, per_host[link.name], progress, brake),
+            deadline=float("inf"),
+        )
+    except KeyboardInterrupt:
+        brake.stop()
+        raise
     for host, answer in answers.items():
         if answer.value is not None:
             result.sent_files += answer.value[0]
@@ -126,7 +177,7 @@ def _as_host_error(host: str, error: Exception | None) -> HostError:
 
 
 def _send_to(
-    orch: Orch, link: AgentLink, frozen: Frozen, ids: Sequence[str], progress: SentBytes | None
+    orch: Orch, link: AgentLink, frozen: Frozen, ids: Sequence[str], progress: SentBytes | None, brake: Brake
 ) -> tuple[int, int]:
     jobs = [job for job in frozen.jobs if job.spec["id"] in set(ids)]
     trees = {job.tree.snapshot_id: job.tree for job in jobs}
@@ -134,45 +185,49 @@ def _send_to(
     submission = frozen.for_host(ids, orch.owner)
     manifests: dict[str, Manifest] = {snapshot: tree.manifest for snapshot, tree in trees.items()}
     secrets = {job_id: values for job_id, values in frozen.secrets.items() if job_id in set(ids)}
-    return hand_over(orch, link, frozen.id, pack_request(submission, manifests, secrets), trees, progress)
+    return hand_over(orch, link, pack_request(submission, manifests, secrets), trees, progress, brake)
 
 
 def pack_request(
     submission: Submission, manifests: Mapping[str, Manifest], secrets: Mapping[str, Mapping[str, str]]
-) -> tuple[str, bytes]:
-    """Return (digest, body) of the enqueue request for one host."""
+) -> Request:
+    """Return the enqueue request for one host."""
     parts = {"submission": submission, "manifests": manifests, "secrets": secrets}
-    return hashlib.sha256(canonical(submission)).hexdigest(), zlib.compress(json.dumps(parts).encode(), 1)
+    digest = hashlib.sha256(canonical(submission)).hexdigest()
+    return Request(submission["id"], digest, zlib.compress(json.dumps(parts).encode(), 1))
 
 
 def hand_over(
     orch: Orch,
     link: AgentLink,
-    sid: str,
-    request: tuple[str, bytes],
+    request: Request,
     trees: Mapping[str, Tree],
     progress: SentBytes | None,
+    brake: Brake | None = None,
 ) -> tuple[int, int]:
     """Enqueue on one host, sending what it lacks; returns (files, bytes) sent. May be repeated.
 
     Args:
-        sid: the submission's id.
         request: from pack_request.
         trees: the code by snapshot id.
+        brake: what Ctrl-C pulls.
 
     Raises:
         HostError: the host did not acknowledge.
     """
-    orch.store.mark(sid, link.name, "sent")
+    brake = brake or Brake()
     files = size = 0
     for _ in range(MAX_ROUNDS):
-        reply = link.enqueue(*request)
+        with brake.queueing():
+            # "sent" is doubt: it may be queued. It stands in the store only while an answer is missing.
+            orch.store.mark(request.id, link.name, SENT)
+            reply = link.enqueue(request.digest, request.body)
+            orch.store.mark(request.id, link.name, ACKED if reply["acknowledged"] else PLANNED)
         if reply["acknowledged"]:
-            orch.store.mark(sid, link.name, "acked")
             return files, size
         missing = set(reply["missing"])
         files += len(missing)
-        size += _upload(link, sid, trees.values(), missing, progress)
+        size += _upload(link, request.id, trees.values(), missing, progress)
     raise AgentError(f"{link.name} keeps losing files that were sent", "Try again; then `orch check`.", host=link.name)
 
 

@@ -6,7 +6,7 @@ import getpass
 import sys
 import threading
 
-from orchestrator.cli.state import GLOBALS
+from orchestrator.cli.state import GLOBALS, undrawn
 from orchestrator.errors import RefusedError
 from orchestrator.text import neutralise
 
@@ -30,9 +30,11 @@ def confirm(question: str) -> None:
         raise RefusedError("stopped, as you asked; nothing was changed")
 
 
-def yes_or_no(question: str, default: bool = False) -> bool:
-    """Ask and return the answer; an empty one is the default."""
-    with _ONE_AT_A_TIME:
+def yes_or_no(question: str, default: bool = False, facts: str = "") -> bool:
+    """Ask and return the answer; an empty one is the default. `facts` stand on a line of their own before it."""
+    with _ONE_AT_A_TIME, undrawn():
+        if facts:
+            sys.stderr.write(f"{neutralise(facts)}\n")
         sys.stderr.write(f"{neutralise(question)} [{'Y/n' if default else 'y/N'}] ")
         sys.stderr.flush()
         answer = sys.stdin.readline().strip().lower()
@@ -55,8 +57,8 @@ class TerminalAsker:
             return True
         if not interactive():
             return False
-        sys.stderr.write(f"{neutralise(host)} shows a host key that is not known here:\n  {key_type} {fingerprint}\n")
-        return yes_or_no("Trust it from now on?")
+        facts = f"{host} shows a host key that is not known here: {key_type} {fingerprint}"
+        return yes_or_no("Trust it from now on?", facts=facts)
 
     def password(self, host: str, user: str) -> str | None:
         """Ask for a password, once."""
@@ -70,5 +72,5 @@ class TerminalAsker:
 def _hidden(prompt: str) -> str | None:
     if not interactive():
         return None
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, undrawn():
         return getpass.getpass(neutralise(prompt)) or None

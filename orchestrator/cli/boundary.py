@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
 
 from orchestrator.cli.state import GLOBALS
-from orchestrator.errors import EXIT_BUG, EXIT_INTERRUPT, OrchError
+from orchestrator.errors import EXIT_BUG, EXIT_INTERRUPT, EXIT_OK, OrchError
 
 P = ParamSpec("P")
 
@@ -24,8 +27,11 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = function(*args, **kwargs)
+            sys.stdout.flush()
         except BaseException as error:
             code = report(error)
+        # All is said and closed: another Ctrl-C while the interpreter ends needs no traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         sys.exit(code or 0)
 
     return run
@@ -39,13 +45,20 @@ def report(error: BaseException) -> int:
         _say("interrupted")
         return EXIT_INTERRUPT
     if isinstance(error, BrokenPipeError):
-        # `orch logs | head`: the reader has had enough. stdout is replaced so that the exit's flush stays silent.
-        sys.stdout = open("/dev/null" if sys.platform != "win32" else "nul", "w")  # noqa: SIM115, PTH123
-        return 0
+        _drop_stdout()
+        return EXIT_OK
     if isinstance(error, OrchError):
         _say_error(error)
         return error.exit_code
     return _bug(error)
+
+
+def _drop_stdout() -> None:
+    """`orch logs | head`: the reader has had enough, and what is still buffered must not complain at exit."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _say_error(error: OrchError) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -31,8 +33,10 @@ PALETTE = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_c
 
 
 def emit(value: Any) -> None:
-    """Print one JSON document on stdout, on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    """Print one JSON document on stdout, on one line: UTF-8, or plain ASCII where stdout has another encoding."""
+    # Another encoding would turn what it lacks into escapes that are not JSON's.
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(value, ensure_ascii=not unicode, default=str) + "\n")
     sys.stdout.flush()
 
 
@@ -40,6 +44,28 @@ def say(text: str, style: str = "") -> None:
     """Tell the person something on stderr, unless they asked for quiet."""
     if not GLOBALS.quiet:
         ERR.print(Text(neutralise(text), style=style))
+
+
+def complain(text: str, style: str = "red") -> None:
+    """Tell the person on stderr what went wrong, although they asked for quiet."""
+    ERR.print(Text(neutralise(text), style=style))
+
+
+def separator(console: Console) -> str:
+    """Return what stands between a job's name and its line: a rule, where the terminal can show one."""
+    try:
+        "│".encode(console.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return " | "
+    return " │ "
+
+
+def near(path: Path) -> str:
+    """Return a path as it is shortest from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def plain(text: object, style: str = "") -> Text:
@@ -52,13 +78,24 @@ def state_text(state: str) -> Text:
     return Text(state, style=STATE_STYLE.get(state, ""))
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """Return a table of plain cells; Text cells keep their style."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]], *, width: int = 0) -> Table:
+    """Return a table of plain cells; Text cells keep their style. Columns where nothing stands are left out.
+
+    Args:
+        width: columns of the terminal, where each row must be one line: the last cell is cut to what is left.
+    """
+    texts = [[cell if isinstance(cell, Text) else plain(cell) for cell in row] for row in rows]
+    used = [n for n in range(len(columns)) if not texts or any(row[n].plain for row in texts)]
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
+    made.show_header = any(columns)
+    for n in used:
+        made.add_column(columns[n], overflow="fold", no_wrap=bool(width))
+    if width and used:
+        left = width - sum(max(cell_len(columns[n]), *(row[n].cell_len for row in texts), 0) + 2 for n in used[:-1])
+        for row in texts:
+            row[used[-1]].truncate(max(left, 1), overflow="ellipsis")
+    for row in texts:
+        made.add_row(*(row[n] for n in used))
     return made
 
 
@@ -69,6 +106,11 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things for people: 1 file, 2 files."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:

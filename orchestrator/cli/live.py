@@ -1,30 +1,44 @@
-"""The live view of jobs: coloured prefixes, collapsed progress bars, a footer of what runs, a closing table."""
+"""The live view of jobs: their lines under coloured names, collapsed progress bars, and a table of what runs."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 
+from rich.console import RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from orchestrator.api import Located, Orch
-from orchestrator.cli.console import ERR, OUT, PALETTE, duration, emit, plain, say, state_text, table
-from orchestrator.cli.state import GLOBALS
-from orchestrator.errors import OrchError
+from orchestrator.cli import closing, live_table
+from orchestrator.cli.closing import LAST_LINES, why
+from orchestrator.cli.console import ERR, OUT, PALETTE, complain, emit, say, separator, size
+from orchestrator.cli.state import GLOBALS, drawn
+from orchestrator.errors import HostError, OrchError
 from orchestrator.fetch.pull import PullReport
 from orchestrator.watch.collapse import LineCollapser
-from orchestrator.watch.follow import Event, Follower, GaveUp, HostBack, HostLost, LogBytes, StateChanged, Watched
-from remote_payload.agent.spool.states import FINAL_STATES, sentence
+from orchestrator.watch.follow import (
+    Event,
+    Follower,
+    GaveUp,
+    HostBack,
+    HostLost,
+    LogBytes,
+    Skipped,
+    StateChanged,
+    Watched,
+)
+from remote_payload.agent.spool.states import FINAL_STATES
 from remote_payload.agent.wire.messages import JobView
 
 TABLE_FROM = 7
 """With so many live jobs the view is a table and no log lines."""
-
-LAST_LINES = 20
+SKIP_BEHIND = 8 * 1024 * 1024
+"""A log that is so many bytes ahead of what is shown is taken up near its end; `orch logs` has all of it."""
+LONG_LOG = 256 * 1024
+"""A log that is longer when the view begins is shown from its last lines on."""
+FIRST_LINES = 100
 
 
 class LiveView:
@@ -40,22 +54,17 @@ class LiveView:
         self._orch = orch
         self._jobs = {job.view["id"]: job for job in jobs}
         self._silent = silent
-        self._logs = not silent and len(jobs) < TABLE_FROM
+        self._logged = set() if silent else _logged(jobs)
         self._lines = {job: LineCollapser() for job in self._jobs}
+        self._attempt = dict.fromkeys(self._jobs, 0)
         self._last: dict[str, deque[str]] = {job: deque(maxlen=LAST_LINES) for job in self._jobs}
         self._colour = {job: PALETTE[n % len(PALETTE)] for n, job in enumerate(self._jobs)}
         self._width = max((len(job.view["name"]) for job in jobs), default=0)
         self._lost: set[str] = set()
         self.gave_up: dict[str, OrchError] = {}
-        self._follower = Follower(self._watched(), logs=self._logs)
-        drawn = not silent and not GLOBALS.json and not GLOBALS.quiet and ERR.is_terminal
-        self._live = Live(console=ERR, refresh_per_second=4, transient=True) if drawn else None
-
-    def _watched(self) -> list[Watched]:
-        hosts: dict[str, list[str]] = {}
-        for job in self._jobs.values():
-            hosts.setdefault(job.host, []).append(job.view["id"])
-        return [Watched(name, lambda name=name: self._orch.link(name), ids) for name, ids in hosts.items()]  # type: ignore[misc]
+        self._follower: Follower | None = None
+        self._drawing = ExitStack()
+        self._drawn = not silent and not GLOBALS.json and not GLOBALS.quiet and ERR.is_terminal
 
     def run(self) -> list[Located]:
         """Watch until every job is final; returns them in the order given.
@@ -63,148 +72,151 @@ class LiveView:
         Raises:
             KeyboardInterrupt: Ctrl-C; the jobs go on.
         """
-        if self._live:
-            self._live.start()
+        start = self._long_logs()
+        self._follower = Follower(self._watched(), logs=self._logged, start=start, skip_behind=SKIP_BEHIND)
+        if self._drawn:
+            live = Live(console=ERR, refresh_per_second=4, transient=True, get_renderable=self._picture)
+            self._drawing.enter_context(drawn(live))
         for event in self._follower.events():
             if event is not None:
                 self._take(event)
-            if self._live:
-                self._live.update(self._footer())
-        self._flush()
+        for job in self._logged:
+            self._print_lines(job, self._lines[job].finish())
         self.close()
         return list(self._jobs.values())
 
     def close(self) -> None:
         """Stop following and drawing; may be called twice."""
-        self._follower.stop()
-        if self._live:
-            with suppress(Exception):
-                self._live.stop()
-            self._live = None
+        if self._follower is not None:
+            self._follower.stop()
+        self._drawing.close()
+
+    def closing_table(self, jobs: Sequence[Located], reports: Mapping[str, PullReport]) -> None:
+        """Say how it ended (see closing.closing_table)."""
+        closing.closing_table(jobs, reports, self._last_lines)
+
+    def _watched(self) -> list[Watched]:
+        hosts: dict[str, list[str]] = {}
+        for job in self._jobs.values():
+            hosts.setdefault(job.host, []).append(job.view["id"])
+        return [Watched(name, lambda name=name: self._orch.link(name), ids) for name, ids in hosts.items()]  # type: ignore[misc]
+
+    def _long_logs(self) -> dict[str, tuple[int, int]]:
+        """Show only the end of logs that are long already; return where each goes on."""
+        start = {}
+        for ident in self._logged:
+            job = self._jobs[ident]
+            attempts = job.view["attempts"]
+            if not attempts or attempts[-1]["log_size"] <= LONG_LOG:
+                continue
+            try:
+                part = self._orch.link(job.host).read_log(ident, tail_lines=FIRST_LINES, max_bytes=LONG_LOG)
+            except HostError:
+                continue
+            self._take(Skipped(ident, part.attempt, part.offset))
+            self._take(LogBytes(ident, part.attempt, part.offset, part.data))
+            start[ident] = (part.attempt, part.offset + len(part.data))
+        return start
+
+    def _picture(self) -> RenderableType:
+        return live_table.draw(
+            list(self._jobs.values()),
+            console=ERR,
+            colours=self._colour,
+            lost=set(self._lost),
+            partial=lambda job: self._lines[job].partial(),
+            everything=not self._logged,
+        )
 
     def _take(self, event: Event) -> None:
         if isinstance(event, StateChanged):
             self._state(event.host, event.view)
         elif isinstance(event, LogBytes):
-            for line in self._lines[event.job].feed(event.data):
-                self._line(event.job, line)
+            self._log(event)
+        elif isinstance(event, Skipped):
+            self._skipped(event)
         elif isinstance(event, HostLost):
             self._lost.add(event.host)
-            self._tell(f"{event.host}: no connection ({event.error.message}); its jobs go on, trying again", "yellow")
+            text = f"no connection ({event.error.message}); its jobs go on, trying again"
+            self._host(event.host, "lost", text, "yellow")
         elif isinstance(event, HostBack):
             self._lost.discard(event.host)
-            self._tell(f"{event.host}: connected again", "green")
+            self._host(event.host, "back", "connected again", "green")
         elif isinstance(event, GaveUp):
             self.gave_up[event.host] = event.error
-            self._tell(f"{event.host}: {event.error.message}", "red")
+            self._host(event.host, "gave_up", event.error.message, "red")
+
+    def _host(self, host: str, event: str, text: str, style: str) -> None:
+        if GLOBALS.json and not self._silent:
+            emit({"event": event, "host": host, "message": text})
+        elif not self._silent:
+            (complain if event == "gave_up" else say)(f"{host}: {text}", style)
 
     def _state(self, host: str, view: JobView) -> None:
         before = self._jobs[view["id"]].view
         self._jobs[view["id"]] = Located(host, view)
         self._orch.remember(host, [view])
-        if (before["state"] == view["state"] and before["reason"] == view["reason"]) or self._silent:
+        keys = ("state", "reason", "waiting_for")
+        if self._silent or all(before[key] == view[key] for key in keys):  # type: ignore[literal-required]
             return
         if GLOBALS.json:
             emit({"event": "state", "job": view["id"], "name": view["name"], "host": host, "state": view["state"],
                   "reason": view["reason"], "waiting_for": view["waiting_for"]})  # fmt: skip
-        elif not GLOBALS.quiet and view["state"] in ("RUNNING", *FINAL_STATES):
-            self._print(view["id"], Text(_state_line(host, view), style="dim"))
+        elif not GLOBALS.quiet and self._worth_a_line(view, before):
+            if view["state"] in FINAL_STATES:
+                self._print_lines(view["id"], self._lines[view["id"]].finish())
+            self._print(view["id"], [Text(_state_line(host, view), style="dim")])
 
-    def _line(self, job: str, line: str) -> None:
-        self._last[job].append(line)
+    def _worth_a_line(self, view: JobView, before: JobView) -> bool:
+        if view["state"] == "PENDING":
+            # The table shows why a job waits; without one it is said whenever that changes.
+            return not self._drawn and view["waiting_for"] != before["waiting_for"]
+        changed = view["state"] != before["state"] or view["reason"] != before["reason"]
+        return changed and view["state"] in ("RUNNING", *FINAL_STATES)
+
+    def _log(self, event: LogBytes) -> None:
+        lines: list[str] = []
+        if self._attempt[event.job] not in (0, event.attempt):
+            lines = [*self._lines[event.job].finish(), f"--- attempt {event.attempt} ---"]
+        self._attempt[event.job] = event.attempt
+        self._print_lines(event.job, lines + self._lines[event.job].feed(event.data))
+
+    def _skipped(self, event: Skipped) -> None:
+        self._print_lines(event.job, self._lines[event.job].finish())
+        note = f"… {size(event.count)} of its output left out here; all of it: orch logs {event.job}"
         if GLOBALS.json:
-            emit({"event": "log", "job": job, "name": self._jobs[job].view["name"], "line": line})
-        elif self._logs:
-            self._print(job, Text(line), out=True)
+            emit({"event": "skipped", "job": event.job, "bytes": event.count})
+        else:
+            self._print(event.job, [Text(note, style="dim")])
 
-    def _print(self, job: str, text: Text, out: bool = False) -> None:
-        prefix = Text(self._jobs[job].view["name"].ljust(self._width) + " │ ", style=self._colour[job])
-        console = self._live.console if self._live and OUT.is_terminal else (OUT if out else ERR)
-        console.print(prefix + text)
-
-    def _tell(self, text: str, style: str) -> None:
-        if not self._silent:
-            say(text, style)
-
-    def _flush(self) -> None:
-        for job, lines in self._lines.items():
-            if lines.partial():
-                self._line(job, lines.partial())
-
-    def _footer(self) -> Table:
-        rows = []
-        for job in self._jobs.values():
-            view = job.view
-            if view["state"] in FINAL_STATES and self._logs:
-                continue
-            since = view["started_at"]
-            spent = duration((view["ended_at"] or time.time()) - since) if since else ""
-            note = _note(view, self._lines[view["id"]].partial(), job.host in self._lost)
-            gpus = ",".join(map(str, view["gpus"]))
-            rows.append(
-                (
-                    plain(view["name"], self._colour[view["id"]]),
-                    state_text(view["state"]),
-                    job.host,
-                    gpus,
-                    spent,
-                    note[:100],
-                )
-            )
-        return table("", ("job", "state", "host", "gpu", "time", ""), rows[:40])
-
-    def closing_table(self, jobs: Sequence[Located], reports: Mapping[str, PullReport]) -> None:
-        """Say how it ended: failed jobs with their last lines and reason, then one row a job."""
+    def _print_lines(self, job: str, lines: Sequence[str]) -> None:
+        self._last[job].extend(lines)
         if GLOBALS.json:
-            for job in jobs:
-                report = reports.get(job.view["id"])
-                emit(
-                    {
-                        "event": "end",
-                        "job": job.view,
-                        "host": job.host,
-                        "results": str(report.folder) if report else None,
-                    }
-                )
-            return
-        for job in jobs:
-            if job.view["state"] in ("FAILED", "LOST"):
-                self._failure(job)
-        rows = []
-        for job in jobs:
-            view = job.view
-            spent = duration(view["ended_at"] - view["started_at"]) if view["ended_at"] and view["started_at"] else ""
-            report = reports.get(view["id"])
-            where = f"{report.folder} ({report.files} files)" if report else ""
-            code = "" if view["exit_code"] is None else view["exit_code"]
-            rows.append((view["name"], state_text(view["state"]), code, spent, job.host, where))
-        if not GLOBALS.quiet:
-            ERR.print(table("", ("job", "state", "exit", "time", "host", "results"), rows))
-
-    def _failure(self, job: Located) -> None:
-        view = job.view
-        lines = list(self._last[view["id"]])
-        if not self._logs:
-            with suppress(OrchError):
-                data = self._orch.link(job.host).read_log(view["id"], tail_lines=LAST_LINES).data
-                collapser = LineCollapser()
-                lines = [*collapser.feed(data), collapser.partial()][-LAST_LINES:]
             for line in lines:
-                ERR.print(Text("  " + line, style="dim"))
-        say(f"{view['name']}: {why(view)}", "bold red")
+                emit({"event": "log", "job": job, "name": self._jobs[job].view["name"], "line": line})
+        elif lines:
+            self._print(job, [Text(line) for line in lines], out=True)
+
+    def _print(self, job: str, lines: Sequence[Text], out: bool = False) -> None:
+        # One write for all of them: the table below is redrawn once.
+        console = ERR if self._drawn and OUT.is_terminal else (OUT if out else ERR)
+        name = self._jobs[job].view["name"].ljust(self._width) + separator(console)
+        prefix = Text(name, style=self._colour[job])
+        console.print(Text("\n").join([prefix + line for line in lines]))
+
+    def _last_lines(self, job: Located) -> Sequence[str]:
+        if job.view["id"] not in self._logged:
+            return closing.stored_lines(self._orch, job)
+        # Of a single job they stand just above.
+        return () if len(self._jobs) == 1 else list(self._last[job.view["id"]])
 
 
-def why(view: JobView) -> str:
-    """Return in one sentence why a job is in its state."""
-    text = sentence(view["reason"] or view["waiting_for"]) or view["state"].lower()
-    extra = []
-    if view["exit_code"]:
-        extra.append(f"exit code {view['exit_code']}")
-    if view["signal"]:
-        extra.append(f"signal {view['signal']}")
-    if view["detail"]:
-        extra.append(view["detail"])
-    return text + (f" ({'; '.join(extra)})" if extra else "")
+def _logged(jobs: Sequence[Located]) -> set[str]:
+    """Return the ids of jobs whose lines are shown: all of a few; of many, those that live, if these are few."""
+    live = {job.view["id"] for job in jobs if job.live}
+    if len(live) >= TABLE_FROM:
+        return set()
+    return live if len(jobs) >= TABLE_FROM else {job.view["id"] for job in jobs}
 
 
 def _state_line(host: str, view: JobView) -> str:
@@ -212,12 +224,3 @@ def _state_line(host: str, view: JobView) -> str:
         gpus = f", GPU {','.join(map(str, view['gpus']))}" if view["gpus"] else ""
         return f"running on {host}{gpus}"
     return f"{view['state'].lower()}: {why(view)}"
-
-
-def _note(view: JobView, partial: str, lost: bool) -> str:
-    if lost:
-        return "no connection; last known state"
-    if view["state"] == "PENDING":
-        return why(view)
-    progress = view["progress"]
-    return partial or (str(progress.get("text", "")) if progress else "")

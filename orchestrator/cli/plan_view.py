@@ -9,8 +9,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from orchestrator.api.freeze import Frozen
 from orchestrator.api.submit import SentBytes
-from orchestrator.cli.console import ERR, OUT, emit, say, size, table
-from orchestrator.cli.state import GLOBALS
+from orchestrator.cli.console import ERR, OUT, counted, emit, say, size, table
+from orchestrator.cli.state import GLOBALS, drawn
 from orchestrator.ship.scan import Tree
 
 SHOWN = 8
@@ -30,7 +30,7 @@ def show_plan(frozen: Frozen, *, listing: bool) -> None:
 
 
 def _show_tree(tree: Tree, *, everything: bool) -> None:
-    say(f"code: {tree.total_files} files, {size(tree.total_bytes)} (snapshot {tree.snapshot_id[:12]})")
+    say(f"code: {counted(tree.total_files, 'file')}, {size(tree.total_bytes)} (snapshot {tree.snapshot_id[:12]})")
     rows = tree.left_out if everything else tree.left_out[:SHOWN]
     for row in rows:
         say(f"  left out {row.path}  ({row.rule})", "dim")
@@ -91,5 +91,5 @@ def upload_bar() -> Iterator[SentBytes]:
             tasks[host] = bar.add_task(f"sending code to {host}", total=total)
         bar.update(tasks[host], completed=done, total=total)  # type: ignore[arg-type]
 
-    with bar:
+    with drawn(bar):
         yield told

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from orchestrator.api import Located, Orch
 from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import RESULTS
-from orchestrator.cli.console import ERR, emit, say, size
+from orchestrator.cli.console import ERR, counted, emit, near, say, size
 from orchestrator.cli.opening import opened
-from orchestrator.cli.state import GLOBALS
+from orchestrator.cli.state import GLOBALS, drawn
 from orchestrator.errors import EXIT_HOST, EXIT_OK, HostError, UsageError
 from orchestrator.fetch.pull import PullReport, pull_job
 
@@ -32,7 +32,7 @@ def pull_all(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=ERR,
         transient=True, disable=GLOBALS.quiet or GLOBALS.json or not ERR.is_terminal,
     )  # fmt: skip
-    with bar:
+    with drawn(bar):
         for job in jobs:
             view = job.view
             if not view["attempt"] or (wanted and view["pull"] == "never" and to is None):
@@ -85,5 +85,6 @@ def pull(words: Sequence[str], to: Path | None) -> int:
             for job in ran:
                 report = reports.get(job.view["id"])
                 if report:
-                    say(f"{job.view['name']}: {report.files} files, {size(report.bytes)} in {report.folder}")
+                    files = counted(report.files, "file")
+                    say(f"{job.view['name']}: {files}, {size(report.bytes)} in {near(report.folder)}")
         return EXIT_OK if len(reports) >= len(ran) - sum(j.view["pull"] == "never" for j in ran) else EXIT_HOST

@@ -8,8 +8,8 @@ from datetime import datetime
 from rich.text import Text
 
 from orchestrator.api import Located
+from orchestrator.cli.closing import why
 from orchestrator.cli.console import OUT, duration, emit, plain, size, state_text, table
-from orchestrator.cli.live import why
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
 from orchestrator.cli.status_view import job_json

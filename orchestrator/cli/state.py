@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass
@@ -27,20 +29,71 @@ class Globals:
 
 GLOBALS = Globals()
 
+
+class Drawing(Protocol):
+    """Something that redraws a part of the terminal again and again."""
+
+    def start(self) -> None:
+        """Begin, or begin again."""
+
+    def stop(self) -> None:
+        """Take it off the terminal."""
+
+
+_DRAWN: list[Drawing] = []
+
+
+@contextmanager
+def drawn(drawing: Drawing) -> Iterator[None]:
+    """Draw while inside; whoever has a question meanwhile gets the terminal for it."""
+    _DRAWN.append(drawing)
+    drawing.start()
+    try:
+        yield
+    finally:
+        _DRAWN.remove(drawing)
+        drawing.stop()
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Have the terminal without anything drawn on it while inside."""
+    paused = list(_DRAWN)
+    for drawing in reversed(paused):
+        drawing.stop()
+    try:
+        yield
+    finally:
+        for drawing in paused:
+            if drawing in _DRAWN:
+                drawing.start()
+
+
 _FLAGS = {"--json", "-q", "--quiet", "-v", "--verbose", "-A", "--all-projects"}
 _VALUED = {"-p", "--project"}
+_COMMANDS = {"run": {"--host", "--env", "--gpus", "--name"}, "exec": set[str]()}
+"""Verbs that end in somebody else's command line, and their options that take a value."""
 
 
 def hoist(argv: Sequence[str]) -> list[str]:
-    """Return the command line with the global options moved to the front; what follows `--` is left alone."""
+    """Return the command line with the global options moved to the front.
+
+    What follows `--` is left alone, and so is what follows the first plain word of `run` and `exec`: in
+    `orch exec box nvidia-smi -q` the -q is nvidia-smi's.
+    """
     front: list[str] = []
     rest: list[str] = []
     words = list(argv)
     while words:
         word = words.pop(0)
-        if word == "--":
-            rest += ["--", *words]
+        plain = not word.startswith("-")
+        if word == "--" or (plain and rest and rest[0] in _COMMANDS):
+            rest += [word, *words]
             break
+        if rest and word in _COMMANDS.get(rest[0], ()):
+            rest += [word, *words[:1]]
+            del words[:1]
+            continue
         if word in _FLAGS or word.startswith("--project="):
             front.append(word)
         elif word in _VALUED and words:

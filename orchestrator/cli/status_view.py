@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +14,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.api import Located
+from orchestrator.api import Located, Orch
 from orchestrator.api.find import newest_first
 from orchestrator.api.status import HostStatus, StatusReport, status_report
-from orchestrator.cli.console import OUT, duration, emit, plain, state_text, table
-from orchestrator.cli.live import why
+from orchestrator.api.status_watch import StatusWatch
+from orchestrator.cli.closing import progress_text, why
+from orchestrator.cli.console import OUT, counted, duration, emit, plain, state_text, table
 from orchestrator.cli.opening import opened
-from orchestrator.cli.state import GLOBALS
-from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPT, EXIT_OK
+from orchestrator.cli.state import GLOBALS, drawn
+from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPT, EXIT_OK, UsageError
+from remote_payload.agent.spool.states import FINAL_STATES, LIVE_STATES
 from remote_payload.agent.wire.messages import GpuView
 
 DAY = 86400.0
+WIDE = 90
+"""Columns of a terminal from which what is said of a job stands in its row."""
 LINES_FROM = 11
 """From so many jobs of one submission on, it is one line."""
 
@@ -40,25 +46,60 @@ class Wish:
 
 def status(wish: Wish, accept_new: bool) -> int:
     """Do `orch status`."""
+    _check_states(wish.states)
     with opened(accept_new=accept_new) as orch:
-        if not wish.watch:
-            report = status_report(orch, wish.hosts)
-            if GLOBALS.json:
-                emit(as_json(report))
-            else:
-                OUT.print(draw(report, wish))
-            return EXIT_HOST if report.hosts and all(host.error for host in report.hosts) else EXIT_OK
+        if wish.watch:
+            return _watch(orch, wish)
+        report = status_report(orch, wish.hosts)
+        if GLOBALS.json:
+            emit(as_json(report, wish.states))
+        else:
+            OUT.print(draw(report, wish))
+        return EXIT_HOST if report.hosts and all(host.error for host in report.hosts) else EXIT_OK
+
+
+def _check_states(states: Sequence[str]) -> None:
+    known = sorted(LIVE_STATES | FINAL_STATES)
+    for state in states:
+        if state not in known:
+            close = difflib.get_close_matches(state, known, 1)
+            hint = f"Did you mean {close[0].lower()}?" if close else f"There are {', '.join(known).lower()}."
+            raise UsageError(f"no state is called {state.lower()!r}", hint)
+
+
+def _watch(orch: Orch, wish: Wish) -> int:
+    """Redraw in place (a report after the other where there is no terminal) until Ctrl-C."""
+    watch = StatusWatch(orch, wish.hosts, wish.interval)
+    with ExitStack() as stack:
+        stack.callback(watch.stop)
+        live = None
+        if OUT.is_terminal and not GLOBALS.json:
+            live = Live(console=OUT, auto_refresh=False, screen=True)
+            stack.enter_context(drawn(live))
+        watch.start()
         try:
-            with Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) as live:
-                while True:
-                    live.update(draw(status_report(orch, wish.hosts), wish), refresh=True)
-                    time.sleep(wish.interval)
+            while True:
+                if live:
+                    live.update(draw(watch.report(), wish), refresh=True)
+                watch.wait(wish.interval)
+                if live is None:
+                    _print_round(watch, wish)
         except KeyboardInterrupt:
             return EXIT_INTERRUPT
 
 
-def as_json(report: StatusReport) -> dict[str, Any]:
-    """Return the documented JSON of status: every job of the project, live or ended."""
+def _print_round(watch: StatusWatch, wish: Wish) -> None:
+    report = watch.report()
+    if GLOBALS.json:
+        emit(as_json(report, wish.states))
+    else:
+        OUT.print(draw(report, wish))
+        OUT.print()
+
+
+def as_json(report: StatusReport, states: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the documented JSON of status: every job of the project, live or ended, unless states were named."""
+    jobs = [job for job in newest_first(report.jobs) if not states or job.view["state"] in states]
     return {
         "schema_version": 1,
         "hosts": [
@@ -71,7 +112,7 @@ def as_json(report: StatusReport) -> dict[str, Any]:
             }
             for host in report.hosts
         ],
-        "jobs": [job_json(job) for job in newest_first(report.jobs)],
+        "jobs": [job_json(job) for job in jobs],
     }
 
 
@@ -88,12 +129,12 @@ def job_json(job: Located) -> dict[str, Any]:
 
 def draw(report: StatusReport, wish: Wish) -> Group:
     """Return the picture of a report."""
-    parts: list[Table | Text] = [_hosts(report.hosts)]
+    parts: list[Table | Text | Group] = [_hosts(report.hosts)]
     jobs = [job for job in newest_first(report.jobs) if _shown(job, wish)]
     if jobs:
         parts += [Text(""), _jobs(jobs[: wish.number])]
     if len(jobs) > wish.number:
-        parts.append(Text(f"{len(jobs) - wish.number} more jobs (-n {len(jobs)} shows them)", style="dim"))
+        parts.append(Text(f"{counted(len(jobs) - wish.number, 'more job')} (-n {len(jobs)} shows them)", style="dim"))
     if not jobs:
         parts.append(Text("No live job, and none in the last 24 hours.", style="dim"))
     return Group(*parts)
@@ -112,10 +153,12 @@ def _hosts(hosts: Sequence[HostStatus]) -> Table:
             seen = f"last seen {duration(time.time() - host.last_seen)} ago" if host.last_seen else "never seen"
             rows.append((host.name, Text("unreachable", style="yellow"), "", "", "", f"{seen}; {host.error.message}"))
             continue
-        gpus = host.gpus["gpus"] if host.gpus else []
+        if host.gpus is None:
+            rows.append((host.name, Text("asking …", style="dim"), "", "", "", ""))
+            continue
+        gpus = host.gpus["gpus"]
         if not gpus:
-            note = host.gpus["message"] if host.gpus else ""
-            rows.append((host.name, Text("ok", style="green"), "no GPU", "", "", note))
+            rows.append((host.name, Text("ok", style="green"), "no GPU", "", "", host.gpus["message"]))
         for n, gpu in enumerate(gpus):
             state = Text("ok", style="green") if n == 0 else Text("")
             rows.append((host.name if n == 0 else "", state, f"{gpu['index']} {gpu['name']}", *_gpu(gpu)))
@@ -134,7 +177,8 @@ def _or(value: object) -> str:
     return "?" if value is None else f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
-def _jobs(jobs: Sequence[Located]) -> Table:
+def _jobs(jobs: Sequence[Located]) -> Group:
+    """Return the table of jobs; where the terminal is narrow, what is said of each stands under it."""
     rows: list[Sequence[object]] = []
     groups: dict[str, list[Located]] = {}
     for job in jobs:
@@ -144,7 +188,13 @@ def _jobs(jobs: Sequence[Located]) -> Table:
             rows.append(_line(submission, members))
         else:
             rows += [_row(job) for job in members]
-    return table("", ("job", "id", "state", "host", "gpu", "time", ""), rows)
+    columns = ("job", "id", "state", "host", "gpu", "time", "")
+    if OUT.width >= WIDE:
+        return Group(table("", columns, rows))
+    notes = [plain(f"  {row[0]}: {row[-1]}", "dim") for row in rows if row[-1]]
+    for note in notes:
+        note.no_wrap, note.overflow = False, "fold"
+    return Group(table("", columns[:-1], [row[:-1] for row in rows]), *notes)
 
 
 def _line(submission: str, jobs: Sequence[Located]) -> Sequence[object]:
@@ -160,7 +210,7 @@ def _row(job: Located) -> Sequence[object]:
     view = job.view
     spent = (view["ended_at"] or time.time()) - view["started_at"] if view["started_at"] else None
     params = " ".join(f"{key}={value}" for key, value in view["params"].items())
-    notes = [params, _progress(view["progress"]) if job.live else "", why(view) if view["state"] != "RUNNING" else ""]
+    notes = [params, progress_text(view) if job.live else "", why(view) if view["state"] != "RUNNING" else ""]
     if view["state"] == "SUCCEEDED":
         notes[2] = ""
     if job.seen_at:
@@ -168,10 +218,3 @@ def _row(job: Located) -> Sequence[object]:
     gpus = ",".join(map(str, view["gpus"]))
     note = "  ".join(note for note in notes if note)
     return view["name"], view["id"], state_text(view["state"]), job.host, gpus, duration(spent), note
-
-
-def _progress(progress: dict[str, Any] | None) -> str:
-    if not progress:
-        return ""
-    eta = progress.get("eta_s")
-    return f"{progress.get('text', '')}{f', {duration(eta)} left' if eta else ''}"

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestrator.api import Located, Orch
 from orchestrator.api import resume as interrupted
@@ -13,16 +14,17 @@ from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import Frozen, freeze
 from orchestrator.api.submit import Submitted, arrange, send, twins
 from orchestrator.cli import ask
-from orchestrator.cli.console import emit, say, size
+from orchestrator.cli.console import complain, counted, emit, say, size
 from orchestrator.cli.live import LiveView
 from orchestrator.cli.opening import opened
 from orchestrator.cli.plan_view import show_plan, upload_bar
 from orchestrator.cli.pull_view import pull_all
 from orchestrator.cli.state import GLOBALS
-from orchestrator.errors import EXIT_INTERRUPT, EXIT_JOB_FAILED, EXIT_OK, RefusedError, UsageError
+from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPT, EXIT_JOB_FAILED, EXIT_OK, RefusedError, UsageError
 from orchestrator.hosts.select import choose_hosts
 from orchestrator.spec.expand import ExpandedJob, JobsFile, load_jobs_file, single_job
 from orchestrator.spec.secrets import find_secrets
+from orchestrator.store import SENT
 
 MANY_CELLS = 100
 
@@ -106,18 +108,39 @@ def submit(wish: Wish) -> int:
             with upload_bar() as bar:
                 sent = send(orch, frozen, placed, bar)
         except KeyboardInterrupt:
-            say(
-                "\nStopped before every host had acknowledged: `orch submit --resume` finishes it, `--drop` forgets it."
-            )
+            _tell_interrupted(orch, frozen.id)
             return EXIT_INTERRUPT
         _tell_sent(sent)
         located = [Located(placed[job.spec["id"]], orch.first_view(job.spec)) for job in frozen.jobs]
         located = [job for job in located if job.host not in sent.failed]
+        if GLOBALS.json:
+            emit(_as_json(sent) if wish.detach else {"event": "submitted", **_as_json(sent)})
         if wish.detach:
-            _tell_detached(sent)
-            return 3 if sent.failed else EXIT_OK
+            say(f"Watch: orch attach {frozen.id}    Results: orch pull {frozen.id}")
+            return EXIT_HOST if sent.failed else EXIT_OK
         code = follow(orch, located, pull=wish.pull)
-        return 3 if sent.failed and code == EXIT_OK else code
+        return EXIT_HOST if sent.failed and code == EXIT_OK else code
+
+
+def _tell_interrupted(orch: Orch, sid: str) -> None:
+    row = interrupted.settle(orch, sid)
+    if row is None:
+        say("Stopped before anything was queued; nothing is on any host.")
+        return
+    doubt = [host for host, state in row.hosts.items() if state == SENT]
+    if row.acked == row.jobs:
+        say(_way_back(sid))
+        return
+    for host in doubt:
+        say(f"{host} was asked to queue its jobs and did not answer: it may have them", "yellow")
+    say(
+        f"Stopped; {row.acked} of {row.jobs} jobs are queued. "
+        f"`orch submit --resume` finishes it, `--drop` leaves out the rest; stop what is there: orch cancel {sid}"
+    )
+
+
+def _way_back(sid: str) -> str:
+    return f"Detached; the jobs go on. Back: orch attach {sid}    Stop them: orch cancel {sid}"
 
 
 def finish_interrupted(wish: Wish, *, drop: bool) -> int:
@@ -165,32 +188,30 @@ def _refuse_twins(orch: Orch, frozen: Frozen, yes: bool) -> None:
 
 def _tell_sent(sent: Submitted) -> None:
     for host, error in sent.failed.items():
-        say(f"{host} did not take its jobs: {error.message}", "red")
+        complain(f"{host} did not take its jobs: {error.message}")
     hosts = sorted({host for host in sent.placed.values() if host not in sent.failed})
-    code = f"{sent.sent_files} files, {size(sent.sent_bytes)} sent" if sent.sent_files else "code was there already"
+    code = (
+        f"{counted(sent.sent_files, 'file')}, {size(sent.sent_bytes)} sent"
+        if sent.sent_files
+        else "code was there already"
+    )
     say(f"{sent.frozen.id} queued on {', '.join(hosts)} ({code})", "bold")
 
 
-def _tell_detached(sent: Submitted) -> None:
-    if GLOBALS.json:
-        jobs = [
-            {"id": job.spec["id"], "name": job.spec["name"], "host": sent.placed[job.spec["id"]], "state": "PENDING"}
-            for job in sent.frozen.jobs
-            if sent.placed[job.spec["id"]] not in sent.failed
-        ]
-        snapshots = sorted(sent.frozen.trees)
-        snapshot = snapshots[0] if len(snapshots) == 1 else snapshots
-        emit(
-            {
-                "submission": sent.frozen.id,
-                "jobs": jobs,
-                "snapshot": snapshot,
-                "sent_files": sent.sent_files,
-                "sent_bytes": sent.sent_bytes,
-            }
-        )
-        return
-    say(f"Watch: orch attach {sent.frozen.id}    Results: orch pull {sent.frozen.id}")
+def _as_json(sent: Submitted) -> dict[str, Any]:
+    jobs = [
+        {"id": job.spec["id"], "name": job.spec["name"], "host": sent.placed[job.spec["id"]], "state": "PENDING"}
+        for job in sent.frozen.jobs
+        if sent.placed[job.spec["id"]] not in sent.failed
+    ]
+    snapshots = sorted(sent.frozen.trees)
+    return {
+        "submission": sent.frozen.id,
+        "jobs": jobs,
+        "snapshot": snapshots[0] if len(snapshots) == 1 else snapshots,
+        "sent_files": sent.sent_files,
+        "sent_bytes": sent.sent_bytes,
+    }
 
 
 def follow(orch: Orch, jobs: Sequence[Located], *, pull: bool) -> int:
@@ -200,12 +221,15 @@ def follow(orch: Orch, jobs: Sequence[Located], *, pull: bool) -> int:
         final = view.run()
     except KeyboardInterrupt:
         view.close()
-        submission = jobs[0].view["submission"] if jobs else ""
-        say(f"Detached; the jobs go on. Back: orch attach {submission}    Stop them: orch cancel {submission}")
+        say(_way_back(jobs[0].view["submission"]))
         return EXIT_INTERRUPT
     finally:
         view.close()
-    reports = pull_all(orch, final, wanted=pull) if pull else {}
+    try:
+        reports = pull_all(orch, final, wanted=pull) if pull else {}
+    except KeyboardInterrupt:
+        say(f"Stopped; what is not here yet stays on the host: orch pull {jobs[0].view['submission']}")
+        return EXIT_INTERRUPT
     view.closing_table(final, reports)
     if view.gave_up:
         raise next(iter(view.gave_up.values()))
@@ -228,10 +252,17 @@ def wait(words: Sequence[str]) -> int:
         if not jobs:
             raise UsageError("there is nothing to wait for in this project")
         view = LiveView(orch, jobs, silent=True)
-        final = view.run()
-        view.close()
+        try:
+            final = view.run()
+        except KeyboardInterrupt:
+            say("Stopped waiting; the jobs go on.")
+            return EXIT_INTERRUPT
+        finally:
+            view.close()
         if GLOBALS.json:
             emit([{"id": job.view["id"], "name": job.view["name"], "state": job.view["state"]} for job in final])
         else:
             view.closing_table(final, {})
+        if view.gave_up:
+            raise next(iter(view.gave_up.values()))
         return EXIT_OK if all(job.view["state"] == "SUCCEEDED" for job in final) else EXIT_JOB_FAILED

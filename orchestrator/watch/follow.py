@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from orchestrator.errors import HostError, OrchError, UnreachableError
@@ -14,6 +15,9 @@ from remote_payload.agent.wire.messages import JobView
 
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 """Seconds between tries to reach a host again; the last one repeats."""
+
+SKIP_LEAVES = 256 * 1024
+"""Bytes at the end of a log that are still shown when its middle is left out."""
 
 _STARTED = frozenset({"RUNNING", "CANCELLING"}) | FINAL_STATES
 
@@ -59,13 +63,23 @@ class GaveUp:
     error: OrchError
 
 
-Event = StateChanged | LogBytes | HostLost | HostBack | GaveUp
+@dataclass(frozen=True)
+class Skipped:
+    """So many bytes of a log were left out: it grows faster than it is taken (only where `skip_behind` allows it)."""
+
+    job: str
+    attempt: int
+    count: int
+
+
+Event = StateChanged | LogBytes | Skipped | HostLost | HostBack | GaveUp
 
 
 @dataclass
 class _Position:
     attempt: int = 0
     offset: int = 0
+    skip_to: int | None = None
 
 
 @dataclass
@@ -84,18 +98,28 @@ class Follower:
 
     Args:
         hosts: what to follow where.
-        logs: False when only states are wanted.
+        logs: the ids of jobs whose logs are wanted; None = of all, empty = only states.
         start: {job id: (attempt, offset)} where a log is taken up; by default its beginning.
+        skip_behind: bytes a running job's log may be ahead of what was taken; beyond that the middle is left out and
+            said. None = never, however long it takes.
     """
 
     def __init__(
-        self, hosts: Sequence[Watched], *, logs: bool = True, start: dict[str, tuple[int, int]] | None = None
+        self,
+        hosts: Sequence[Watched],
+        *,
+        logs: Collection[str] | None = None,
+        start: dict[str, tuple[int, int]] | None = None,
+        skip_behind: int | None = None,
     ) -> None:
         self._hosts = hosts
         self._logs = logs
+        self._skip_behind = skip_behind
         self._events: queue.Queue[Event | None] = queue.Queue(maxsize=1000)
         self._stop = threading.Event()
         self._positions = {job: _Position(*at) for job, at in (start or {}).items()}
+        self._following: set[str] = set()
+        self._ended: dict[str, int] = {}
         self._running = 0
         self._count_lock = threading.Lock()
 
@@ -105,13 +129,14 @@ class Follower:
             if host.jobs:
                 self._spawn(self._watch_host, host)
         while True:
-            try:
-                yield self._events.get(timeout=0.25)
-            except queue.Empty:
+            event: Event | None = None
+            with suppress(queue.Empty):
+                event = self._events.get(timeout=0.25)
+            if event is None:
                 with self._count_lock:
                     if self._running == 0 and self._events.empty():
                         return
-                yield None
+            yield event
 
     def stop(self) -> None:
         """Stop following; the jobs go on."""
@@ -127,6 +152,9 @@ class Follower:
             finally:
                 with self._count_lock:
                     self._running -= 1
+                # Whoever waits for the next event looks at once whether this was the last.
+                with suppress(queue.Full):
+                    self._events.put_nowait(None)
 
         threading.Thread(target=run, daemon=True, name=f"follow-{work.__name__}").start()
 
@@ -169,29 +197,57 @@ class Follower:
             self._put(HostBack(host.host))
 
     def _watch_host(self, host: Watched) -> None:
-        followed: set[str] = set()
-
         def step(link: AgentLink) -> None:
             for views in link.watch(list(host.jobs)):
                 if self._stop.is_set():
                     return
                 for view in views:
                     self._put(StateChanged(host.host, view))
-                    if self._logs and view["id"] not in followed and view["attempt"] and view["state"] in _STARTED:
-                        followed.add(view["id"])
+                    if self._skip_behind is not None:
+                        self._skip(view)
+                    if self._wanted(view):
+                        self._following.add(view["id"])
                         self._spawn(self._follow_job, host, view["id"])
 
         self._persist(host, step)
 
+    def _wanted(self, view: JobView) -> bool:
+        job = view["id"]
+        if (self._logs is not None and job not in self._logs) or job in self._following:
+            return False
+        return view["state"] in _STARTED and view["attempt"] > self._ended.get(job, 0)
+
+    def _skip(self, view: JobView) -> None:
+        """Have the log of a job taken up near its end when what is here is too far behind."""
+        at, attempts = self._positions.get(view["id"]), view["attempts"]
+        if at is None or not attempts or attempts[-1]["number"] != at.attempt or self._skip_behind is None:
+            return
+        if attempts[-1]["log_size"] - at.offset > self._skip_behind:
+            at.skip_to = attempts[-1]["log_size"] - SKIP_LEAVES
+
     def _follow_job(self, host: Watched, job: str) -> None:
         at = self._positions.setdefault(job, _Position())
 
-        def step(link: AgentLink) -> None:
+        def pour(link: AgentLink) -> bool:
+            """Hand on the log from where it is; False when it is to be taken up further on."""
             for piece in link.follow(job, attempt=at.attempt, offset=at.offset):
                 if self._stop.is_set():
-                    return
+                    return True
+                self._ended[job] = max(piece.attempt, self._ended.get(job, 0))
+                if at.skip_to is not None and piece.attempt == at.attempt and piece.offset < at.skip_to:
+                    return False
                 if piece.data:
                     self._put(LogBytes(job, piece.attempt, piece.offset, piece.data))
-                at.attempt, at.offset = piece.attempt, piece.offset + len(piece.data)
+                    # Only bytes move the position: the news of an attempt's end has no offset of its own, and a line
+                    # that breaks right after it must not bring the whole log once more.
+                    at.attempt, at.offset = piece.attempt, piece.offset + len(piece.data)
+            return True
+
+        def step(link: AgentLink) -> None:
+            while not pour(link):
+                skipped = (at.skip_to or at.offset) - at.offset
+                at.offset, at.skip_to = at.offset + skipped, None
+                self._put(Skipped(job, at.attempt, skipped))
 
         self._persist(host, step)
+        self._following.discard(job)

@@ -101,7 +101,7 @@ class Views:
         same = known is not None and known.attempt == last.number
         if known is not None and same and (known.log_size == last.log_size or now - known.at < PROGRESS_SECONDS):
             return known.said
-        said = parse_progress(read_tail(self._paths.attempt(job, last.number).log, PROGRESS_TAIL))
+        said = _with_eta(parse_progress(read_tail(self._paths.attempt(job, last.number).log, PROGRESS_TAIL)), last)
         self._progress[job] = _Progress(last.number, last.log_size, now, said)
         return said
 
@@ -226,6 +226,18 @@ def _spec_part(paths: SpoolPaths, spec: JobSpec) -> Dict[str, Any]:
 def _broken_view(paths: SpoolPaths, spec: JobSpec, why: str) -> JobView:
     state = JobState(states.PENDING, None, why, _UNREADABLE, 0)
     return _job_view(paths, JobFacts(spec), state, None)
+
+
+def _with_eta(said: Optional[Dict[str, Any]], attempt: AttemptFacts) -> Optional[Dict[str, Any]]:
+    """Add how long it still takes, in seconds, where the log itself does not tell: by the time spent so far.
+
+    Only for a first attempt: a later one may have begun at a checkpoint, and a wrong number is worse than none.
+    """
+    started = _float((attempt.start or {}).get("started_at"))
+    if said is None or said["eta_s"] is not None or not said["fraction"] or attempt.number != 1 or started is None:
+        return said
+    spent = time.time() - started
+    return {**said, "eta_s": round(spent * (1 - said["fraction"]) / said["fraction"])} if spent > 0 else said
 
 
 def _int(value: Any) -> Optional[int]:
