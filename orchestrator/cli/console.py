@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +52,25 @@ def complain(text: str, style: str = "red") -> None:
     ERR.print(Text(neutralise(text), style=style))
 
 
-def separator(console: Console) -> str:
+def print_lines(console: Console, name: str, colour: str, lines: Sequence[str], style: str = "") -> None:
+    """Print clean lines under a job's name, all in one write: what is drawn below them is redrawn once.
+
+    Args:
+        name: stands before each line, in its colour; "" for none.
+        style: of the lines.
+    """
+    prefix = name + _separator(console) if name else ""
+    if not console.is_terminal:
+        console.file.write("".join([f"{prefix}{line}\n" for line in lines]))
+        console.file.flush()
+        return
+    head, body = Segment(prefix, console.get_style(colour)), console.get_style(style or "none")
+    # Segments and not Text: nothing is measured or wrapped, and a job may print faster than that would go.
+    parts = [part for line in lines for part in (head, Segment(line.expandtabs() + "\n", body))]
+    console.print(Segments(parts), end="", soft_wrap=True)
+
+
+def _separator(console: Console) -> str:
     """Return what stands between a job's name and its line: a rule, where the terminal can show one."""
     try:
         "│".encode(console.encoding)

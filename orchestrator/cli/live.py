@@ -8,12 +8,11 @@ from contextlib import ExitStack
 
 from rich.console import RenderableType
 from rich.live import Live
-from rich.text import Text
 
 from orchestrator.api import Located, Orch
 from orchestrator.cli import closing, live_table
 from orchestrator.cli.closing import LAST_LINES, why
-from orchestrator.cli.console import ERR, OUT, PALETTE, complain, emit, say, separator, size
+from orchestrator.cli.console import ERR, OUT, PALETTE, complain, emit, print_lines, say, size
 from orchestrator.cli.state import GLOBALS, drawn
 from orchestrator.errors import HostError, OrchError
 from orchestrator.fetch.pull import PullReport
@@ -39,6 +38,8 @@ SKIP_BEHIND = 8 * 1024 * 1024
 LONG_LOG = 256 * 1024
 """A log that is longer when the view begins is shown from its last lines on."""
 FIRST_LINES = 100
+SETUP_EVERY = 15
+"""Seconds between two lines about a setup that still runs."""
 
 
 class LiveView:
@@ -60,6 +61,7 @@ class LiveView:
         self._last: dict[str, deque[str]] = {job: deque(maxlen=LAST_LINES) for job in self._jobs}
         self._colour = {job: PALETTE[n % len(PALETTE)] for n, job in enumerate(self._jobs)}
         self._width = max((len(job.view["name"]) for job in jobs), default=0)
+        self._setup_told: dict[str, int] = {}
         self._lost: set[str] = set()
         self.gave_up: dict[str, OrchError] = {}
         self._follower: Follower | None = None
@@ -157,7 +159,8 @@ class LiveView:
         self._jobs[view["id"]] = Located(host, view)
         self._orch.remember(host, [view])
         keys = ("state", "reason", "waiting_for")
-        if self._silent or all(before[key] == view[key] for key in keys):  # type: ignore[literal-required]
+        same = all(before[key] == view[key] for key in keys)  # type: ignore[literal-required]
+        if self._silent or (same and not self._is_setup_news(view)):
             return
         if GLOBALS.json:
             emit({"event": "state", "job": view["id"], "name": view["name"], "host": host, "state": view["state"],
@@ -165,12 +168,23 @@ class LiveView:
         elif not GLOBALS.quiet and self._worth_a_line(view, before):
             if view["state"] in FINAL_STATES:
                 self._print_lines(view["id"], self._lines[view["id"]].finish())
-            self._print(view["id"], [Text(_state_line(host, view), style="dim")])
+            self._print(view["id"], [_state_line(host, view)], "dim")
+
+    def _is_setup_news(self, view: JobView) -> bool:
+        """Without a table, a setup that takes long is told of now and then: it may be fetching gigabytes."""
+        if self._drawn or GLOBALS.json or view["waiting_for"] != closing.SETUP or not view["progress"]:
+            return False
+        elapsed = closing.setup_seconds(view)
+        if elapsed < self._setup_told.get(view["id"], 0) + SETUP_EVERY:
+            return False
+        self._setup_told[view["id"]] = elapsed
+        return True
 
     def _worth_a_line(self, view: JobView, before: JobView) -> bool:
         if view["state"] == "PENDING":
             # The table shows why a job waits; without one it is said whenever that changes.
-            return not self._drawn and view["waiting_for"] != before["waiting_for"]
+            again = view["waiting_for"] == closing.SETUP
+            return not self._drawn and (again or view["waiting_for"] != before["waiting_for"])
         changed = view["state"] != before["state"] or view["reason"] != before["reason"]
         return changed and view["state"] in ("RUNNING", *FINAL_STATES)
 
@@ -187,7 +201,7 @@ class LiveView:
         if GLOBALS.json:
             emit({"event": "skipped", "job": event.job, "bytes": event.count})
         else:
-            self._print(event.job, [Text(note, style="dim")])
+            self._print(event.job, [note], "dim")
 
     def _print_lines(self, job: str, lines: Sequence[str]) -> None:
         self._last[job].extend(lines)
@@ -195,14 +209,13 @@ class LiveView:
             for line in lines:
                 emit({"event": "log", "job": job, "name": self._jobs[job].view["name"], "line": line})
         elif lines:
-            self._print(job, [Text(line) for line in lines], out=True)
+            self._print(job, lines)
 
-    def _print(self, job: str, lines: Sequence[Text], out: bool = False) -> None:
-        # One write for all of them: the table below is redrawn once.
-        console = ERR if self._drawn and OUT.is_terminal else (OUT if out else ERR)
-        name = self._jobs[job].view["name"].ljust(self._width) + separator(console)
-        prefix = Text(name, style=self._colour[job])
-        console.print(Text("\n").join([prefix + line for line in lines]))
+    def _print(self, job: str, lines: Sequence[str], style: str = "") -> None:
+        told = ERR if style else OUT
+        console = ERR if self._drawn and OUT.is_terminal else told
+        name = self._jobs[job].view["name"].ljust(self._width)
+        print_lines(console, name, self._colour[job], lines, style)
 
     def _last_lines(self, job: Located) -> Sequence[str]:
         if job.view["id"] not in self._logged:

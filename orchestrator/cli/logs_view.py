@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.text import Text
-
 from orchestrator.api import Located, Orch
 from orchestrator.api.find import newest_submission
-from orchestrator.cli.console import OUT, PALETTE, complain, emit, say, separator
+from orchestrator.cli.console import OUT, PALETTE, complain, emit, print_lines, say
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPT, EXIT_OK, UnreachableError, UsageError
@@ -140,6 +138,4 @@ class _Printer:
             for line in lines:
                 emit({"job": job, "name": self._names[job], "line": line})
         elif lines:
-            name = self._names[job].ljust(self._width) + separator(OUT) if self._width else ""
-            prefix = Text(name, style=self._colour[job])
-            OUT.print(Text("\n").join([prefix + Text(line) for line in lines]))
+            print_lines(OUT, self._names[job].ljust(self._width) if self._width else "", self._colour[job], lines)

@@ -76,6 +76,18 @@ class Laptop:
         """Run a command with --json and return what it printed."""
         return json.loads(self.orch("--json", *words, code=code).stdout)
 
+    def output(self, *words: str) -> bytes:
+        """Run a command that must succeed, without a terminal; return the bytes it printed."""
+        return subprocess.run(
+            self.argv(*words),
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=90,
+            check=True,
+        ).stdout
+
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own and return it running."""
         return subprocess.Popen(
