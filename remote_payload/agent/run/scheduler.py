@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import AbstractSet, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+import re
+from typing import AbstractSet, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from remote_payload.agent.machine.gpu import idle
 from remote_payload.agent.wire.messages import GpuTable, GpuView
@@ -13,8 +14,13 @@ MEMORY_TOLERANCE = 0.95
 AUTO = "auto"
 """`gpus` of a job that takes one where there is one."""
 
+WHOLE = 10
+"""A GPU in tenths, the unit of shares."""
+
 NO_HARDWARE = frozenset({"no_tool", "no_device"})
 """States of the GPU table that mean "this host has none", as opposed to "they cannot be seen now"."""
+
+NO_SHARES: Mapping[str, int] = {}
 
 
 class Waiting(NamedTuple):
@@ -25,7 +31,15 @@ class Waiting(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A pending job as the pick sees it. blocked: what it waits for apart from GPUs and CPU slots, or None."""
+    """A pending job as the pick sees it.
+
+    blocked: what it waits for apart from GPUs, CPU slots and its group, or None.
+    not_before: seconds since the epoch.
+    priority: higher goes first.
+    share: tenths of each of its GPUs.
+    gpu_type: words that must stand in the GPU's name, "" = any.
+    group, max_parallel: at most so many jobs of the group run at once; 0 = no limit.
+    """
 
     job: str
     submitted_at: float
@@ -34,13 +48,19 @@ class Candidate(NamedTuple):
     gpu_memory_mib: int = 0
     blocked: Optional[Waiting] = None
     not_before: float = 0.0
+    priority: int = 0
+    share: int = WHOLE
+    gpu_type: str = ""
+    group: str = ""
+    max_parallel: int = 0
 
 
 class Launch(NamedTuple):
-    """A job to start now, with the GPUs it gets (none for a CPU job)."""
+    """A job to start now, with the GPUs it gets (none for a CPU job), and how much of each, in tenths."""
 
     job: str
     gpus: Tuple[GpuView, ...] = ()
+    share: int = WHOLE
 
 
 class Plan(NamedTuple):
@@ -53,15 +73,21 @@ class Plan(NamedTuple):
 class Capacity(NamedTuple):
     """What the host has.
 
-    table: the GPUs as nvidia-smi tells; None = not asked.
-    leased: uuids of GPUs under a lease, ours or another user's.
+    table: the GPUs as nvidia-smi tells, those that jobs may use; None = not asked.
+    leased: uuids of GPUs that are not to be had: leased whole, shared by another user, or not given back yet.
     cpu_slots, cpu_live: how many jobs without GPU may run at once, and how many do.
+    shared: {uuid: tenths} that jobs of this spool share now.
+    spare: how many more GPUs this spool may take, None = as many as there are.
+    live: {group: attempts that run now}.
     """
 
     table: Optional[GpuTable]
     leased: AbstractSet[str]
     cpu_slots: int
     cpu_live: int
+    shared: Mapping[str, int] = NO_SHARES
+    spare: Optional[int] = None
+    live: Mapping[str, int] = NO_SHARES
 
 
 def wanted_gpus(gpus: Union[int, str], table: Optional[GpuTable]) -> Optional[int]:
@@ -87,9 +113,9 @@ def wanted_gpus(gpus: Union[int, str], table: Optional[GpuTable]) -> Optional[in
 def pick(candidates: Sequence[Candidate], capacity: Capacity, now: float) -> Plan:
     """Choose what starts now.
 
-    First come, first served by (submitted_at, order). Jobs with GPUs wait in that order and none overtakes one that
-    waits for GPUs, else a job that wants many would never get them; jobs without GPUs never wait behind them. A job
-    that waits for something else, or could never run on this host, holds up nobody.
+    By priority, then first come, first served by (submitted_at, order). Jobs with GPUs wait in that order and none
+    overtakes one that waits for GPUs, else a job that wants many would never get them; jobs without GPUs never wait
+    behind them. A job that waits for something else, or could never run on this host, holds up nobody.
 
     Args:
         candidates: pending jobs, in any order.
@@ -97,40 +123,119 @@ def pick(candidates: Sequence[Candidate], capacity: Capacity, now: float) -> Pla
         now: seconds since the epoch.
     """
     plan = Plan([], {})
-    free = _free(capacity)
-    slots = capacity.cpu_slots - capacity.cpu_live
-    queue_waits = False
-    for job in sorted(candidates, key=lambda each: (each.submitted_at, each.order)):
-        held = _held(job, now)
-        count = wanted_gpus(job.gpus, capacity.table)
-        if held is not None:
-            plan.waiting[job.job] = held
-        elif count is None or (count > 0 and capacity.table is None):
-            plan.waiting[job.job] = Waiting("no_gpu", _not_seen(capacity.table))
-        elif count == 0:
-            if slots > 0:
-                slots -= 1
-                plan.launches.append(Launch(job.job))
-            else:
-                plan.waiting[job.job] = Waiting(
-                    "no_cpu", "{} of {} in use".format(capacity.cpu_live, capacity.cpu_slots)
-                )
+    room = _Room(capacity)
+    for job in sorted(candidates, key=lambda each: (-each.priority, each.submitted_at, each.order)):
+        answer = _held(job, now) or room.full_group(job) or room.offer(job)
+        if isinstance(answer, Launch):
+            plan.launches.append(answer)
         else:
-            never = _never(job, count, capacity)
-            chosen = None if never or queue_waits else _choose(free, count, job.gpu_memory_mib)
-            if chosen is None:
-                queue_waits = queue_waits or not never
-                plan.waiting[job.job] = Waiting("no_gpu", never or _busy_words(count, capacity))
-            else:
-                free = [gpu for gpu in free if gpu not in chosen]
-                plan.launches.append(Launch(job.job, tuple(chosen)))
+            plan.waiting[job.job] = answer
     return plan
+
+
+class _Room:
+    """What is left of the host while jobs are looked at one after another."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self._shared = dict(capacity.shared)
+        self._free = _free(capacity)
+        self._slots = capacity.cpu_slots - capacity.cpu_live
+        self._spare = capacity.spare
+        self._live = dict(capacity.live)
+        self._queue_waits = False
+
+    def full_group(self, job: Candidate) -> Optional[Waiting]:
+        """Return what a job waits for whose group has all the attempts it may have."""
+        if not job.max_parallel or self._live.get(job.group, 0) < job.max_parallel:
+            return None
+        return Waiting("max_parallel", "{} at once".format(job.max_parallel))
+
+    def offer(self, job: Candidate) -> Union[Launch, Waiting]:
+        """Give a job what it wants, or say why it waits."""
+        table = self._capacity.table
+        count = wanted_gpus(job.gpus, table)
+        if count is None or (count > 0 and table is None):
+            return Waiting("no_gpu", _not_seen(table))
+        answer = self._cpu(job) if count == 0 else self._gpus(job, count)
+        if isinstance(answer, Launch):
+            self._live[job.group] = self._live.get(job.group, 0) + 1
+        return answer
+
+    def _cpu(self, job: Candidate) -> Union[Launch, Waiting]:
+        if self._slots <= 0:
+            return Waiting("no_cpu", "{} of {} in use".format(self._capacity.cpu_live, self._capacity.cpu_slots))
+        self._slots -= 1
+        return Launch(job.job)
+
+    def _gpus(self, job: Candidate, count: int) -> Union[Launch, Waiting]:
+        never = _never(job, count, self._capacity)
+        if never:
+            return Waiting("no_gpu", never)
+        chosen = None if self._queue_waits else self._choose(job, count)
+        if chosen is None:
+            self._queue_waits = True
+            return Waiting("no_gpu", _busy_words(job, count, self._capacity))
+        self._take(job, chosen)
+        return Launch(job.job, tuple(chosen), job.share)
+
+    def _choose(self, job: Candidate, count: int) -> Optional[List[GpuView]]:
+        """Take the smallest cards that are large enough, so that large ones stay free for those who need them."""
+        if job.share < WHOLE:
+            beside = self._fullest(job)
+            if beside is not None:
+                return [beside]
+        if self._spare is not None and self._spare < count:
+            return None
+        fitting = [gpu for gpu in self._free if _suits(gpu, job) and enough_memory(gpu, job.gpu_memory_mib)]
+        fitting.sort(key=lambda gpu: (gpu["memory_total_mib"] or 0, gpu["index"]))
+        return sorted(fitting[:count], key=lambda gpu: gpu["index"]) if len(fitting) >= count else None
+
+    def _fullest(self, job: Candidate) -> Optional[GpuView]:
+        """The shared GPU on which the least is left over, so that whole ones stay whole."""
+        gpus = self._capacity.table["gpus"] if self._capacity.table is not None else []
+        fitting = [
+            gpu
+            for gpu in gpus
+            if gpu["usable"]
+            and 0 < self._shared.get(gpu["uuid"], 0) <= WHOLE - job.share
+            and gpu["uuid"] not in self._capacity.leased
+            and _suits(gpu, job)
+            and enough_memory(gpu, job.gpu_memory_mib)
+        ]
+        return max(fitting, key=lambda gpu: (self._shared[gpu["uuid"]], -gpu["index"]), default=None)
+
+    def _take(self, job: Candidate, chosen: Sequence[GpuView]) -> None:
+        new = [gpu for gpu in chosen if gpu in self._free]
+        self._free = [gpu for gpu in self._free if gpu not in new]
+        if self._spare is not None:
+            self._spare -= len(new)
+        if job.share < WHOLE:
+            for gpu in chosen:
+                self._shared[gpu["uuid"]] = self._shared.get(gpu["uuid"], 0) + job.share
 
 
 def enough_memory(gpu: GpuView, wanted_mib: int) -> bool:
     """Tell whether a GPU has the memory a job asks for, free now. An unknown size counts as enough."""
     total = gpu["memory_total_mib"]
     return wanted_mib <= 0 or total is None or total - (gpu["memory_used_mib"] or 0) >= wanted_mib * MEMORY_TOLERANCE
+
+
+def of_type(name: str, wanted: str) -> bool:
+    """Tell whether a GPU's name holds the words asked for, whatever their case and what stands between them.
+
+    "4090" and "rtx-4090" are both found in "NVIDIA GeForce RTX 4090"; "A100" is not found in "A1000".
+    """
+    words = re.findall(r"[a-z]+|[0-9]+", wanted.lower())
+    if not words:
+        return True
+    before = r"(?<![0-9])" if words[0].isdigit() else r"(?<![a-z])"
+    after = r"(?![0-9])" if words[-1].isdigit() else ""
+    return re.search(before + r"[^a-z0-9]*".join(words) + after, name.lower()) is not None
+
+
+def _suits(gpu: GpuView, job: Candidate) -> bool:
+    return of_type(gpu["name"], job.gpu_type)
 
 
 def _held(job: Candidate, now: float) -> Optional[Waiting]:
@@ -141,27 +246,24 @@ def _held(job: Candidate, now: float) -> Optional[Waiting]:
 
 def _free(capacity: Capacity) -> List[GpuView]:
     gpus = capacity.table["gpus"] if capacity.table is not None else []
+    taken = capacity.leased | set(capacity.shared)
     # None = its use is not known (vGPU, unified memory): then only leases can tell.
-    return [gpu for gpu in gpus if gpu["uuid"] and gpu["uuid"] not in capacity.leased and idle(gpu) is not False]
-
-
-def _choose(free: Sequence[GpuView], count: int, memory_mib: int) -> Optional[List[GpuView]]:
-    """Take the smallest cards that are large enough, so that large ones stay free for those who need them."""
-    fitting = [gpu for gpu in free if enough_memory(gpu, memory_mib)]
-    fitting.sort(key=lambda gpu: (gpu["memory_total_mib"] or 0, gpu["index"]))
-    return sorted(fitting[:count], key=lambda gpu: gpu["index"]) if len(fitting) >= count else None
+    return [gpu for gpu in gpus if gpu["uuid"] and gpu["uuid"] not in taken and idle(gpu) is not False]
 
 
 def _never(job: Candidate, count: int, capacity: Capacity) -> str:
     """Say why this host can never run the job, or ""."""
-    table = capacity.table
-    gpus = table["gpus"] if table is not None else []
+    gpus = capacity.table["gpus"] if capacity.table is not None else []
+    plural = "" if count == 1 else "s"
     if len(gpus) < count:
-        has = len(gpus)
-        return "it wants {} GPU{}, this host has {}".format(count, "" if count == 1 else "s", has or "none")
+        return "it wants {} GPU{}, this host has {}".format(count, plural, len(gpus) or "none")
+    of_its_type = [gpu for gpu in gpus if _suits(gpu, job)]
+    if len(of_its_type) < count:
+        names = ", ".join(sorted({gpu["name"] for gpu in gpus}))
+        return "it wants {} GPU{} of type {}, this host has {}".format(count, plural, job.gpu_type, names)
     large = [
         gpu
-        for gpu in gpus
+        for gpu in of_its_type
         if gpu["memory_total_mib"] is None or gpu["memory_total_mib"] >= job.gpu_memory_mib * MEMORY_TOLERANCE
     ]
     if len(large) < count:
@@ -173,14 +275,16 @@ def _not_seen(table: Optional[GpuTable]) -> str:
     return table["message"] if table is not None else "the GPUs were not asked yet"
 
 
-def _busy_words(count: int, capacity: Capacity) -> str:
+def _busy_words(job: Candidate, count: int, capacity: Capacity) -> str:
     gpus = capacity.table["gpus"] if capacity.table is not None else []
-    leased = sum(1 for gpu in gpus if gpu["uuid"] in capacity.leased)
-    foreign = sum(1 for gpu in gpus if gpu["uuid"] not in capacity.leased and gpu["usable"] and idle(gpu) is False)
+    taken = capacity.leased | set(capacity.shared)
+    leased = sum(1 for gpu in gpus if gpu["uuid"] in taken)
+    foreign = sum(1 for gpu in gpus if gpu["uuid"] not in taken and gpu["usable"] and idle(gpu) is False)
     broken = sum(1 for gpu in gpus if not gpu["usable"])
     parts = [
         "{} {}".format(number, word)
         for number, word in ((leased, "leased"), (foreign, "used by others"), (broken, "unusable"))
         if number
     ]
-    return "it wants {} of {}: {}".format(count, len(gpus), ", ".join(parts) or "its turn has not come")
+    wants = str(count) if job.share == WHOLE else "{:g}".format(job.share / WHOLE)
+    return "it wants {} of {}: {}".format(wants, len(gpus), ", ".join(parts) or "its turn has not come")

@@ -61,6 +61,8 @@ WAITING_REASONS: Dict[str, Dict[str, str]] = {
     "queued": {"en": "waiting for the host's keeper to look at it", "zh": "等待主机上的 keeper 处理"},
     "no_gpu": {"en": "waiting for a free GPU", "zh": "等待空闲 GPU"},
     "no_cpu": {"en": "waiting for a free CPU slot", "zh": "等待空闲 CPU 名额"},
+    "max_parallel": {"en": "waiting for other cells of its job to end", "zh": "等待同一任务的其他单元结束"},
+    "failures_held": {"en": "held: too many cells of its job failed", "zh": "已暂停：同一任务失败的单元过多"},
     "needs": {"en": "waiting for the jobs it needs", "zh": "等待所依赖的任务"},
     "backoff": {"en": "waiting before the next try", "zh": "重试前等待"},
     "secret_needed": {"en": "waiting for a secret from the laptop", "zh": "等待本机提供密钥"},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from remote_payload.agent.run.scheduler import Candidate, Capacity, Plan, Waiting, pick, wanted_gpus
+from remote_payload.agent.run.scheduler import WHOLE, Candidate, Capacity, Plan, Waiting, of_type, pick, wanted_gpus
 from remote_payload.agent.wire.messages import GpuTable, GpuView
 
 NOW = 1000.0
@@ -118,3 +120,104 @@ def test_two_gpus_go_to_one_job_in_index_order_and_not_to_another() -> None:
 
 def test_backoff_is_a_reason_to_wait() -> None:
     assert run([job("a", 1, not_before=NOW + 1)], table(gpu(0))).waiting["a"].reason == "backoff"
+
+
+def test_priority_goes_before_time() -> None:
+    plan = run([job("early", 1), job("urgent", 2, priority=5), job("later", 3, priority=-5)], table(gpu(0), gpu(1)))
+    assert started(plan) == ["urgent", "early"]
+
+
+def test_a_waiting_urgent_job_is_not_overtaken_by_an_early_one() -> None:
+    plan = run([job("early", 1), job("urgent", 2, gpus=2, priority=1)], table(gpu(0), gpu(1)), frozenset({"GPU-1"}))
+    assert started(plan) == []
+
+
+def halves(*names: str) -> list[Candidate]:
+    return [job(name, at, share=5) for at, name in enumerate(names)]
+
+
+def test_halves_fill_one_gpu_before_they_open_another() -> None:
+    plan = run(halves("a", "b", "c"), table(gpu(0), gpu(1)))
+    assert [[one["index"] for one in launch.gpus] for launch in plan.launches] == [[0], [0], [1]]
+
+
+def test_a_whole_job_never_gets_a_shared_gpu_and_a_share_never_a_whole_one() -> None:
+    gpus = table(gpu(0))
+    assert started(pick([job("whole", 1)], Capacity(gpus, frozenset(), 1, 0, shared={"GPU-0": 3}), NOW)) == []
+    assert started(run(halves("half"), gpus, frozenset({"GPU-0"}))) == []
+
+
+def test_shares_go_beside_each_other_although_the_gpu_is_busy_with_them() -> None:
+    capacity = Capacity(table(gpu(0, used=8000, busy=90)), frozenset(), 1, 0, shared={"GPU-0": 5})
+    assert started(pick([job("half", 1, share=5)], capacity, NOW)) == ["half"]
+    assert started(pick([job("more", 1, share=6)], capacity, NOW)) == []
+    assert started(pick([job("large", 1, memory=20000, share=5)], capacity, NOW)) == [], "its memory is not free"
+
+
+def test_the_type_of_gpu() -> None:
+    gpus = table({**gpu(0), "name": "NVIDIA GeForce RTX 3090"}, {**gpu(1), "name": "NVIDIA GeForce RTX 4090"})
+    plan = run([job("new", 1, gpu_type="rtx-4090"), job("none", 2, gpu_type="A100")], gpus)
+    assert [launch.gpus[0]["index"] for launch in plan.launches] == [1]
+    assert "type A100" in plan.waiting["none"].detail and "3090" in plan.waiting["none"].detail
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "found"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "a100", True),
+        ("NVIDIA A100-SXM4-80GB", "A100 SXM4", True),
+        ("NVIDIA RTX A1000", "A100", False),
+        ("NVIDIA GeForce RTX 4090 D", "4090", True),
+        ("NVIDIA GeForce RTX 4090", "090", False),
+        ("Tesla V100", "", True),
+        ("Tesla V100", "[V].*", True),
+    ],
+)
+def test_names_of_types(name: str, wanted: str, found: bool) -> None:
+    assert of_type(name, wanted) is found
+
+
+def test_at_most_so_many_of_a_group_and_others_pass() -> None:
+    cells = [job(f"cell{n}", n, gpus=0, group="g", max_parallel=2) for n in range(3)]
+    capacity = Capacity(None, frozenset(), 9, 1, live={"g": 1})
+    plan = pick([*cells, job("other", 9, gpus=0, group="h")], capacity, NOW)
+    assert started(plan) == ["cell0", "other"]
+    assert plan.waiting["cell1"] == Waiting("max_parallel", "2 at once")
+
+
+def test_no_more_gpus_than_this_spool_may_take() -> None:
+    capacity = Capacity(table(gpu(0), gpu(1), gpu(2)), frozenset(), 1, 0, spare=1)
+    assert started(pick([job("a", 1), job("b", 2)], capacity, NOW)) == ["a"]
+    shared = capacity._replace(spare=0, shared={"GPU-0": 5})
+    assert started(pick(halves("beside"), shared, NOW)) == ["beside"], "a share of a GPU already taken takes none"
+
+
+GPUS = st.lists(
+    st.builds(gpu, st.integers(0, 7), used=st.sampled_from([0, 400, 9000, None])),
+    max_size=4,
+    unique_by=lambda g: g["index"],
+)
+JOBS = st.lists(
+    st.builds(
+        job, st.uuids().map(str), st.integers(0, 9), gpus=st.sampled_from([0, 1, 2, "auto"]),
+        order=st.integers(0, 3), priority=st.integers(-2, 2), group=st.sampled_from("gh"),
+        max_parallel=st.integers(0, 2),
+    )
+    | st.builds(job, st.uuids().map(str), st.integers(0, 9), share=st.sampled_from([2, 5, 9])),
+    max_size=8,
+)  # fmt: skip
+
+
+@given(GPUS, JOBS, st.integers(0, 3), st.none() | st.integers(0, 3))
+def test_nothing_is_given_twice(gpus: list[GpuView], jobs: list[Candidate], slots: int, spare: int | None) -> None:
+    plan = pick(jobs, Capacity(table(*gpus), frozenset(), slots, 0, spare=spare), NOW)
+    whole = [one["uuid"] for launch in plan.launches if launch.share == WHOLE for one in launch.gpus]
+    shares: dict[str, int] = {}
+    for launch in plan.launches:
+        for one in launch.gpus if launch.share < WHOLE else ():
+            shares[one["uuid"]] = shares.get(one["uuid"], 0) + launch.share
+    assert len(whole) == len(set(whole)) and not set(whole) & set(shares)
+    assert all(taken <= WHOLE for taken in shares.values())
+    assert sum(1 for launch in plan.launches if not launch.gpus) <= slots
+    assert spare is None or len(whole) + len(shares) <= spare
+    assert sorted([*started(plan), *plan.waiting]) == sorted(each.job for each in jobs)
