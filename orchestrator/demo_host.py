@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -47,8 +48,21 @@ class DemoHost:
         """HOME on the host."""
         return self._home / "host"
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no setup has succeeded on the host so far."""
+        return not any(self.spool_home.glob(".orch/hosts/*/spool/envs/*/ready.json"))
+
     def __enter__(self) -> DemoHost:
         self._server.start()
+        try:
+            self._introduce()
+        except BaseException:
+            self._server.stop()
+            raise
+        return self
+
+    def _introduce(self) -> None:
         write_pip_settings(self.spool_home)
         # Its key was made here a moment ago: it is known, not trusted blindly.
         line = f"[127.0.0.1]:{self.port} {self._server.public_key()}\n"
@@ -59,31 +73,38 @@ class DemoHost:
             # An earlier demo's, perhaps as another user or from a folder that was moved: this one is not refreshed.
             inventory.remove(NAME)
         inventory.put(HostEntry(name=NAME, ssh=login))
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self._server.stop()
 
     def wait_until_quiet(self) -> None:
-        """Return when no keeper is left on the host.
+        """Return when no keeper and no setup is left on the host.
 
         Raises:
             HostError: one is still there after half a minute.
         """
         until = time.monotonic() + QUIET_SECONDS
-        while alive := [pid for pid in self._keepers() if Path(f"/proc/{pid}").exists()]:
+        while alive := [pid for pid in self._pids() if self._is_ours(pid)]:
             if time.monotonic() > until:
-                raise HostError(f"a keeper is still alive on the demo host (pid {alive[0]})")
+                raise HostError(f"process {alive[0]} is still alive on the demo host")
             time.sleep(0.05)
 
-    def _keepers(self) -> list[int]:
+    def _pids(self) -> list[int]:
+        """What the spool says of its processes; the numbers may be old."""
         pids = []
         for path in self.spool_home.glob(".orch/hosts/*/spool/keeper/pid.json"):
-            try:
+            with contextlib.suppress(OSError, ValueError, KeyError):
                 pids.append(int(json.loads(path.read_text(encoding="utf-8"))["pid"]))
-            except (OSError, ValueError, KeyError):
-                continue
+        for path in self.spool_home.glob(".orch/hosts/*/spool/envs/*/building"):
+            with contextlib.suppress(OSError, ValueError):
+                pids.append(int(path.read_text(encoding="ascii")))
         return pids
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return os.fsencode(self.spool_home) in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:  # it has ended; macOS has no /proc and is not waited for
+            return False
 
 
 def _login() -> str:

@@ -17,6 +17,8 @@ from orchestrator.watch.collapse import LineCollapser
 from remote_payload.agent.spool.states import sentence
 from remote_payload.agent.wire.messages import JobView
 
+SETUP = "env_building"
+"""The waiting reason of a job whose setup runs; its progress is that of the setup."""
 LAST_LINES = 20
 FAILURES_SHOWN = 5
 """Failed jobs whose last lines are shown; of more, only the reason."""
@@ -75,6 +77,10 @@ def counts(jobs: Sequence[Located]) -> str:
 def why(view: JobView) -> str:
     """Return in one sentence why a job is in its state."""
     text = sentence(view["reason"] or view["waiting_for"]) or view["state"].lower()
+    if view["waiting_for"] == SETUP and view["progress"]:
+        text += f" ({duration(setup_seconds(view))})"
+        said = str(view["progress"].get("text", ""))
+        return f"{text}: {said}" if said else text
     extra = []
     if view["exit_code"]:
         extra.append(f"exit code {view['exit_code']}")
@@ -85,10 +91,16 @@ def why(view: JobView) -> str:
     return text + (f" ({'; '.join(extra)})" if extra else "")
 
 
+def setup_seconds(view: JobView) -> int:
+    """Return for how long a job's setup has run; 0 when the host does not say."""
+    elapsed = (view["progress"] or {}).get("elapsed_s")
+    return elapsed if isinstance(elapsed, int) else 0
+
+
 def progress_text(view: JobView) -> str:
     """Return how far a running job is and how long it still takes, as its log tells; "" when it does not."""
     progress = view["progress"]
-    if not progress:
+    if not progress or view["waiting_for"] == SETUP:
         return ""
     eta = progress.get("eta_s")
     return f"{progress.get('text', '')}{f', {duration(eta)} left' if eta else ''}"

@@ -58,10 +58,20 @@ def _tell(reports: dict[str, PullReport]) -> None:
     for report in reports.values():
         for warning in report.warnings:
             say(f"warning: {warning}", "yellow")
+        _tell_outward(report)
         for before, after in report.renamed:
             say(f"  {before} is saved as {after}", "dim")
         for path, count, reason in report.left_out[:10]:
             say(f"  left on the host: {path} ({size(count)}; {reason})", "dim")
+
+
+def _tell_outward(report: PullReport) -> None:
+    if GLOBALS.verbose:
+        for path, target in report.outward:
+            say(f"  not made here: {path}, a symlink to {target}, which is not in the results", "dim")
+    elif report.outward:
+        lead = "symlink leads" if len(report.outward) == 1 else "symlinks lead"
+        say(f"  {len(report.outward)} {lead} out of the results and stayed on the host (-v names them)", "dim")
 
 
 def pull(words: Sequence[str], to: Path | None) -> int:

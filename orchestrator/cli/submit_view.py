@@ -31,7 +31,11 @@ MANY_CELLS = 100
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for on the command line."""
+    """What was asked for on the command line.
+
+    Args:
+        passing: the host is gone when this command ends, so that there is no way back to its jobs.
+    """
 
     file: Path
     jobs: tuple[str, ...] = ()
@@ -45,6 +49,7 @@ class Wish:
     pull: bool = True
     yes: bool = False
     accept_new: bool = False
+    passing: bool = False
     command: tuple[str, ...] = ()
     name: str = "run"
 
@@ -118,7 +123,7 @@ def submit(wish: Wish) -> int:
         if wish.detach:
             say(f"Watch: orch attach {frozen.id}    Results: orch pull {frozen.id}")
             return EXIT_HOST if sent.failed else EXIT_OK
-        code = follow(orch, located, pull=wish.pull)
+        code = follow(orch, located, pull=wish.pull, passing=wish.passing)
         return EXIT_HOST if sent.failed and code == EXIT_OK else code
 
 
@@ -214,14 +219,14 @@ def _as_json(sent: Submitted) -> dict[str, Any]:
     }
 
 
-def follow(orch: Orch, jobs: Sequence[Located], *, pull: bool) -> int:
-    """Watch jobs to their end, pull, and return the exit code; Ctrl-C detaches."""
+def follow(orch: Orch, jobs: Sequence[Located], *, pull: bool, passing: bool = False) -> int:
+    """Watch jobs to their end, pull, and return the exit code; Ctrl-C detaches (see Wish for `passing`)."""
     view = LiveView(orch, jobs)
     try:
         final = view.run()
     except KeyboardInterrupt:
         view.close()
-        say(_way_back(jobs[0].view["submission"]))
+        say("Stopped." if passing else _way_back(jobs[0].view["submission"]))
         return EXIT_INTERRUPT
     finally:
         view.close()

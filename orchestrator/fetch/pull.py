@@ -41,6 +41,7 @@ class PullReport:
         skipped: files that were here already.
         renamed: (name on the host, name here) of what could not keep its name.
         left_out: (path, bytes, why) of what did not come.
+        outward: (path, target) of symlinks that lead out of the results and were not made here.
         warnings: sentences for people.
         marked: the host was told that everything is here.
     """
@@ -51,6 +52,7 @@ class PullReport:
     skipped: int = 0
     renamed: list[tuple[str, str]] = field(default_factory=list)
     left_out: list[tuple[str, int, str]] = field(default_factory=list)
+    outward: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     marked: bool = False
 
@@ -194,7 +196,7 @@ class _Pull:
             if result.link is None:
                 continue
             if not stays_inside(result.local, result.link):
-                self.report.warnings.append(f"{result.path} is a symlink to {result.link}, which is not in the results")
+                self.report.outward.append((result.path, result.link))
                 continue
             try:
                 made = self._folder.link(result.local, result.link, self._attempt)

@@ -29,6 +29,8 @@ from remote_payload.agent.spool import atomic, keeper_start, workdir
 from remote_payload.agent.spool.paths import SpoolPaths
 from remote_payload.agent.wire.messages import JobSpec, Manifest
 
+TOOL_POLL = 0.2
+"""Seconds between looks at whether the making of a venv is still wanted."""
 STOP_GRACE = 5.0
 """Seconds from TERM to KILL for a setup nobody wants any more."""
 
@@ -191,6 +193,8 @@ class Builder:
         base = [found.python, "-m", "venv", "--system-site-packages"]
         shutil.rmtree(prefix, ignore_errors=True)
         if self._tool([*base, prefix], env, log) != 0:
+            if self._unwanted:
+                return None
             log.say("the venv could not be made with pip in it (ensurepip is missing?): making it without")
             shutil.rmtree(prefix, ignore_errors=True)
             if self._tool([*base, "--without-pip", prefix], env, log) != 0:
@@ -208,15 +212,16 @@ class Builder:
             os.chmod(path, 0o755)
 
     def _tool(self, argv: List[str], env: Mapping[str, str], log: Log) -> int:
-        return subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log.descriptor,
-            stderr=log.descriptor,
-            env=dict(env),
-            cwd="/",
-            check=False,
-        ).returncode
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log.descriptor, stderr=log.descriptor, env=dict(env), cwd="/",
+            start_new_session=True,
+        )  # fmt: skip
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(TOOL_POLL)
+            if self._unwanted:
+                # What it made so far is thrown away, so nothing is lost by not asking first.
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _end_leftovers(self, log: Log, wake: Wake) -> None:
         """End what a builder that was killed has left running: two setups at once would spoil each other."""
