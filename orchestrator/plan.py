@@ -31,7 +31,7 @@ class Wish:
 
     key: str
     hosts: tuple[str, ...]
-    gpus: int | str = "auto"
+    gpus: int | float | str = "auto"
     gpu_memory_mib: int = 0
 
 

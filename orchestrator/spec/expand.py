@@ -215,6 +215,8 @@ def to_spec(
         "gpus": job.gpus, "gpu_memory_mib": job.gpu_memory_mib,
         "outputs": "auto" if isinstance(job.outputs, str) else list(job.outputs),
         "pull": job.pull, "timeout": job.timeout, "grace": job.grace, "requires": [], "submitted_at": submitted_at,
+        "needs": [], "priority": 0, "max_parallel": 0, "max_failures": 0, "no_output": None, "gpu_type": "",
+        "retry": {"max": 0, "on": [], "backoff": 30.0},
     }  # fmt: skip
 
 

@@ -49,6 +49,13 @@ def job_spec(submission: str, snapshot: str, run: str, **changes: Any) -> JobSpe
         "grace": 10.0,
         "requires": [],
         "submitted_at": time.time(),
+        "needs": [],
+        "priority": 0,
+        "max_parallel": 0,
+        "max_failures": 0,
+        "no_output": None,
+        "retry": {"max": 0, "on": [], "backoff": 30.0},
+        "gpu_type": "",
     }
     return cast(JobSpec, {**spec, **changes})
 

@@ -5,13 +5,18 @@ Each file is written once, so any prefix of the writes folds to a state an obser
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, NamedTuple, Optional, Tuple
 
 from remote_payload.agent.spool import states
 from remote_payload.agent.wire.messages import JobSpec
 
 ORPHANED = "orphaned"
 """Detail of an attempt whose supervisor is gone while the keeper has not yet ended what it left."""
+
+
+MAX_RETRIES = 1000
+MAX_BACKOFF = 1800.0
+MAX_DOUBLINGS = 20
 
 
 class Retry(NamedTuple):
@@ -53,12 +58,50 @@ class JobState(NamedTuple):
 
 
 def attempts_allowed(facts: JobFacts) -> int:
-    """Return how many tries the job may have: one, and one more after each that somebody asked to repeat.
+    """Return how many tries the job may have by now: those asked for, and those its retry policy adds."""
+    base = _asked_for(facts)
+    return base + _automatic(facts, base)
 
-    A request counts from the attempts there were when it was made: a job cancelled before it ever started and then
-    retried gets one try, and so does one that two people retried at once.
-    """
+
+def next_try_after(facts: JobFacts) -> float:
+    """Return how many seconds after the end of the newest attempt the next may start: the policy's backoff, doubled
+    with each try of its own, at most half an hour; 0.0 for a try that somebody asked for."""
+    base = _asked_for(facts)
+    number = facts.attempts[-1].number if facts.attempts else 0
+    if number < base:
+        return 0.0
+    backoff = _number(_policy(facts).get("backoff"))
+    return float(min(MAX_BACKOFF, max(0.0, backoff) * 2.0 ** min(number - base, MAX_DOUBLINGS)))
+
+
+def _asked_for(facts: JobFacts) -> int:
+    # A request counts from the attempts there were when it was made: a job cancelled before it ever started and then
+    # retried gets one try, and so does one that two people retried at once.
     return max([1] + [retry.after + 1 for retry in facts.retries])
+
+
+def _automatic(facts: JobFacts, base: int) -> int:
+    """How many tries the policy adds after the base-th attempt. Two reboots in a row end it: the job may be why."""
+    policy = _policy(facts)
+    words = policy.get("on")
+    covered = {reason for word in (words if isinstance(words, list) else []) for reason in _covered(word)}
+    most = int(min(max(0.0, _number(policy.get("max"))), MAX_RETRIES))
+    reasons = {each.number: _word((each.end or {}).get("reason")) for each in facts.attempts}
+    added = 0
+    while added < most and reasons.get(base + added) in covered:
+        if {reasons.get(base + added), reasons.get(base + added - 1)} == {"host_rebooted"}:
+            break
+        added += 1
+    return added
+
+
+def _policy(facts: JobFacts) -> Dict[str, Any]:
+    policy: Any = facts.spec.get("retry")
+    return policy if isinstance(policy, dict) else {}
+
+
+def _covered(word: Any) -> FrozenSet[str]:
+    return states.RETRY_ON.get(word, frozenset()) if isinstance(word, str) else frozenset()
 
 
 def cancel_stands(cancel: Optional[Dict[str, Any]], retries: Tuple[Retry, ...]) -> bool:

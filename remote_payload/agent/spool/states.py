@@ -57,6 +57,15 @@ END_REASONS: Dict[str, Reason] = {
     "host_rebooted": Reason(LOST, True, "the host restarted while it ran", "运行期间主机重启"),
 }
 
+RETRY_ON: Dict[str, FrozenSet[str]] = {
+    "host": frozenset({"host_rebooted", "supervisor_died", "spawn_failed"}),
+    "oom": frozenset({"out_of_memory"}),
+    "cuda": frozenset({"cuda_error"}),
+    "timeout": frozenset({"timeout", "no_output"}),
+    "exit": frozenset({"exit_nonzero", "signal"}),
+}
+"""Words of a retry policy, and the end reasons each covers."""
+
 WAITING_REASONS: Dict[str, Dict[str, str]] = {
     "queued": {"en": "waiting for the host's keeper to look at it", "zh": "等待主机上的 keeper 处理"},
     "no_gpu": {"en": "waiting for a free GPU", "zh": "等待空闲 GPU"},

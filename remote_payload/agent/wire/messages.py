@@ -32,6 +32,21 @@ class SecretSpec(TypedDict):
     at_rest: str
 
 
+class NeedSpec(TypedDict):
+    """Jobs that must have succeeded before: the name under `jobs`, and the ids of its cells."""
+
+    job: str
+    ids: List[str]
+
+
+class RetrySpec(TypedDict):
+    """The retry policy. on: keys of spool.states.RETRY_ON; backoff: seconds before the second try, doubled each time."""
+
+    max: int
+    on: List[str]
+    backoff: float
+
+
 class JobSpec(TypedDict):
     """One frozen job (see docs/protocol.md)."""
 
@@ -49,7 +64,7 @@ class JobSpec(TypedDict):
     dir: str
     env: Dict[str, str]
     secrets: List[SecretSpec]
-    gpus: Union[int, str]
+    gpus: Union[int, float, str]
     gpu_memory_mib: int
     outputs: Union[str, List[str]]
     pull: str
@@ -57,6 +72,13 @@ class JobSpec(TypedDict):
     grace: float
     requires: List[str]
     submitted_at: float
+    needs: List[NeedSpec]
+    priority: int
+    max_parallel: int
+    max_failures: int
+    no_output: Optional[float]
+    retry: RetrySpec
+    gpu_type: str
 
 
 class Submission(TypedDict):

@@ -16,6 +16,7 @@ from remote_payload.agent.spool.fold import (
     attempts_allowed,
     cancel_stands,
     fold,
+    next_try_after,
 )
 from tests.harness.submitting import job_spec
 from tests.unit.agent.spool.builder import end, start
@@ -78,13 +79,53 @@ def test_the_newer_of_cancel_and_retry_counts() -> None:
     assert not cancel_stands({"at": "nonsense"}, (Retry(2.0, 1),))
 
 
+def policy(reasons: list[str], most: int = 2, on: Any = ("host", "oom"), **changes: Any) -> JobFacts:
+    spec = job_spec("s-abcd", "0" * 64, "true", retry={"max": most, "on": list(on), "backoff": 30.0})
+    return JobFacts(spec, attempts=tuple(attempt(n + 1, end=end(one)) for n, one in enumerate(reasons)))._replace(
+        **changes
+    )
+
+
+def test_a_retry_policy_adds_tries_until_it_is_spent() -> None:
+    assert fold(policy(["out_of_memory"]), NOW).state == states.PENDING
+    assert fold(policy(["out_of_memory", "supervisor_died"]), NOW).state == states.PENDING
+    assert fold(policy(["out_of_memory"] * 3), NOW).state == states.FAILED
+    assert fold(policy(["exit_nonzero"]), NOW).state == states.FAILED, "not in `on`"
+    assert fold(policy(["out_of_memory", "exit_zero"]), NOW).state == states.SUCCEEDED
+
+
+def test_two_reboots_in_a_row_end_the_policy() -> None:
+    assert fold(policy(["host_rebooted"], 9), NOW).state == states.PENDING
+    assert fold(policy(["host_rebooted"] * 2, 9), NOW).state == states.LOST
+    assert fold(policy(["host_rebooted", "out_of_memory", "host_rebooted"], 9), NOW).state == states.PENDING
+
+
+def test_a_request_gives_the_policy_anew() -> None:
+    spent = policy(["out_of_memory"] * 3)
+    again = spent._replace(retries=(Retry(2.0, 3),))
+    assert attempts_allowed(again) == 4
+    failed = policy(["out_of_memory"] * 4, retries=(Retry(2.0, 3),))
+    assert attempts_allowed(failed) == 5
+
+
+def test_a_cancel_ends_the_policy() -> None:
+    assert fold(policy(["out_of_memory"], cancel={"at": 1.0}), NOW).state == states.CANCELLED
+
+
+def test_the_pause_before_a_try_doubles_and_is_bounded() -> None:
+    assert [next_try_after(policy(["out_of_memory"] * n, 99)) for n in (0, 1, 2, 3, 50)] == [0, 30, 60, 120, 1800]
+    assert next_try_after(policy(["out_of_memory"], retries=(Retry(2.0, 1),))) == 0.0
+
+
 FINAL = st.sampled_from(sorted(states.END_REASONS))
 
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[JobFacts]:
     """What an observer may see of one job, write after write."""
-    facts = JobFacts(SPEC)
+    on = draw(st.lists(st.sampled_from(sorted(states.RETRY_ON))))
+    retry = {"max": draw(st.integers(0, 3)), "on": on, "backoff": 1.0}
+    facts = JobFacts(job_spec("s-abcd", "0" * 64, "true", retry=retry))
     seen = [facts]
 
     def write(**changes: Any) -> None:
