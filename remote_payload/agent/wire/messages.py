@@ -40,7 +40,7 @@ class NeedSpec(TypedDict):
 
 
 class RetrySpec(TypedDict):
-    """The retry policy. on: keys of spool.states.RETRY_ON; backoff: seconds before the second try, doubled each time."""
+    """The retry policy. on: keys of spool.states.RETRY_ON; backoff: seconds before the second try, then doubled."""
 
     max: int
     on: List[str]
