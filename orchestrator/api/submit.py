@@ -63,10 +63,15 @@ class Brake:
                 self._open -= 1
                 self._changed.notify_all()
 
-    def stop(self, seconds: float = 10.0) -> None:
-        """Let nothing more be queued; wait so long at most for answers that are on their way."""
+    def pull(self) -> bool:
+        """Let nothing more be queued; return whether an answer is on its way."""
         with self._changed:
             self._stopped = True
+            return self._open > 0
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long at most for the answers that are on their way."""
+        with self._changed:
             self._changed.wait_for(lambda: self._open == 0, seconds)
 
 
@@ -128,12 +133,19 @@ def twins(orch: Orch, frozen: Frozen) -> list[str]:
     return [job for job in maybe if job in live]
 
 
-def send(orch: Orch, frozen: Frozen, placed: Mapping[str, str], progress: SentBytes | None = None) -> Submitted:
+def send(
+    orch: Orch,
+    frozen: Frozen,
+    placed: Mapping[str, str],
+    progress: SentBytes | None = None,
+    brake: Brake | None = None,
+) -> Submitted:
     """Write the submission down, send it to every host at once, and return when all have answered.
 
     Args:
         placed: {job id: host}.
         progress: told how far the code is.
+        brake: lets the caller wait, after Ctrl-C, for what is under way.
 
     Raises:
         HostError: not one host acknowledged. Others that did not are listed in `failed`.
@@ -151,15 +163,15 @@ def send(orch: Orch, frozen: Frozen, placed: Mapping[str, str], progress: SentBy
         jobs=[(job.spec["id"], job.spec["name"], placed[job.spec["id"]], fingerprint(job.spec)) for job in frozen.jobs],
         frozen={host: frozen.for_host(ids, orch.owner) for host, ids in per_host.items()},
     )
-    brake = Brake()
+    pulled = brake or Brake()
     try:
         answers = orch.links.each(
             [orch.host(name) for name in per_host],
-            lambda link: _send_to(orch, link, frozen, per_host[link.name], progress, brake),
+            lambda link: _send_to(orch, link, frozen, per_host[link.name], progress, pulled),
             deadline=float("inf"),
         )
     except KeyboardInterrupt:
-        brake.stop()
+        pulled.pull()
         raise
     for host, answer in answers.items():
         if answer.value is not None:

@@ -24,6 +24,7 @@ from orchestrator.watch.follow import (
     HostBack,
     HostLost,
     LogBytes,
+    LogEnded,
     Skipped,
     StateChanged,
     Watched,
@@ -62,6 +63,7 @@ class LiveView:
         self._colour = {job: PALETTE[n % len(PALETTE)] for n, job in enumerate(self._jobs)}
         self._width = max((len(job.view["name"]) for job in jobs), default=0)
         self._setup_told: dict[str, int] = {}
+        self._ends: dict[str, str] = {}
         self._lost: set[str] = set()
         self.gave_up: dict[str, OrchError] = {}
         self._follower: Follower | None = None
@@ -82,8 +84,8 @@ class LiveView:
         for event in self._follower.events():
             if event is not None:
                 self._take(event)
-        for job in self._logged:
-            self._print_lines(job, self._lines[job].finish())
+        for job in sorted(self._logged):
+            self._ended(job)
         self.close()
         return list(self._jobs.values())
 
@@ -137,6 +139,8 @@ class LiveView:
             self._log(event)
         elif isinstance(event, Skipped):
             self._skipped(event)
+        elif isinstance(event, LogEnded):
+            self._ended(event.job)
         elif isinstance(event, HostLost):
             self._lost.add(event.host)
             text = f"no connection ({event.error.message}); its jobs go on, trying again"
@@ -166,9 +170,16 @@ class LiveView:
             emit({"event": "state", "job": view["id"], "name": view["name"], "host": host, "state": view["state"],
                   "reason": view["reason"], "waiting_for": view["waiting_for"]})  # fmt: skip
         elif not GLOBALS.quiet and self._worth_a_line(view, before):
-            if view["state"] in FINAL_STATES:
-                self._print_lines(view["id"], self._lines[view["id"]].finish())
-            self._print(view["id"], [_state_line(host, view)], "dim")
+            if view["state"] in FINAL_STATES and view["attempt"] and view["id"] in self._logged:
+                # States and logs come on streams of their own: the end is said after the last line.
+                self._ends[view["id"]] = _state_line(host, view)
+            else:
+                self._print(view["id"], [_state_line(host, view)], "dim")
+
+    def _ended(self, job: str) -> None:
+        self._print_lines(job, self._lines[job].finish())
+        if job in self._ends:
+            self._print(job, [self._ends.pop(job)], "dim")
 
     def _is_setup_news(self, view: JobView) -> bool:
         """Without a table, a setup that takes long is told of now and then: it may be fetching gigabytes."""

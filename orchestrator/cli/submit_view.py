@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from orchestrator.api import Located, Orch
 from orchestrator.api import resume as interrupted
 from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import Frozen, freeze
-from orchestrator.api.submit import Submitted, arrange, send, twins
+from orchestrator.api.submit import Brake, Submitted, arrange, send, twins
 from orchestrator.cli import ask
 from orchestrator.cli.console import complain, counted, emit, say, size
 from orchestrator.cli.live import LiveView
@@ -27,6 +28,8 @@ from orchestrator.spec.secrets import find_secrets
 from orchestrator.store import SENT
 
 MANY_CELLS = 100
+ANSWER_SECONDS = 10.0
+"""How long a Ctrl-C waits for the answer to a request that may have queued something."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,12 @@ def submit(wish: Wish) -> int:
         if not wish.again:
             _refuse_twins(orch, frozen, wish.yes)
         placed = arrange(orch, frozen)
+        brake = Brake()
         try:
             with upload_bar() as bar:
-                sent = send(orch, frozen, placed, bar)
+                sent = send(orch, frozen, placed, bar, brake)
         except KeyboardInterrupt:
+            _wait_for_answers(brake)
             _tell_interrupted(orch, frozen.id)
             return EXIT_INTERRUPT
         _tell_sent(sent)
@@ -125,6 +130,14 @@ def submit(wish: Wish) -> int:
             return EXIT_HOST if sent.failed else EXIT_OK
         code = follow(orch, located, pull=wish.pull, passing=wish.passing)
         return EXIT_HOST if sent.failed and code == EXIT_OK else code
+
+
+def _wait_for_answers(brake: Brake) -> None:
+    if not brake.pull():
+        return
+    say("Stopping; a host was just asked to queue, waiting for its answer (Ctrl-C again: do not wait)")
+    with suppress(KeyboardInterrupt):
+        brake.wait(ANSWER_SECONDS)
 
 
 def _tell_interrupted(orch: Orch, sid: str) -> None:

@@ -72,7 +72,14 @@ class Skipped:
     count: int
 
 
-Event = StateChanged | LogBytes | Skipped | HostLost | HostBack | GaveUp
+@dataclass(frozen=True)
+class LogEnded:
+    """Every byte of a final job's log was given out (or its host gave up)."""
+
+    job: str
+
+
+Event = StateChanged | LogBytes | Skipped | LogEnded | HostLost | HostBack | GaveUp
 
 
 @dataclass
@@ -251,3 +258,4 @@ class Follower:
 
         self._persist(host, step)
         self._following.discard(job)
+        self._put(LogEnded(job))
