@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set
 from remote_payload.agent.run import gpulock, jobenv
 from remote_payload.agent.run.endfile import EndFile
 from remote_payload.agent.run.ending import Ending
+from remote_payload.agent.run.scheduler import WHOLE, Launch
 from remote_payload.agent.run.supervisor import LeasedGpu, Order
 from remote_payload.agent.spool.paths import SpoolPaths
 from remote_payload.agent.spool.place import agent_dir
@@ -39,7 +40,7 @@ class Spawner:
     def supervise(self, job: str, number: int, lock: int, gpus: Sequence[LeasedGpu]) -> int:
         """Start `supervise`, which inherits the locks. Returns its pid. Raises OSError."""
         order = Order(self.paths.root, job, number, lock, tuple(gpus))
-        return self._start(["supervise", *order.argv()], [lock, *(gpu.descriptor for gpu in gpus)])
+        return self._start(["supervise", *order.argv()], order.descriptors())
 
     def build(self, digest: str) -> int:
         """Start `build-env`. Returns its pid. Raises OSError."""
@@ -82,42 +83,53 @@ def lock_attempt(path: str, tries: int = LOCK_TRIES) -> Optional[int]:
     return None
 
 
-def take_gpus(gpus: Sequence[GpuView]) -> Optional[List[LeasedGpu]]:
-    """Lock all of some GPUs, or none of them (None) when another user was quicker."""
+def take_gpus(gpus: Sequence[GpuView], share: int, spool: str) -> Optional[List[LeasedGpu]]:
+    """Lock all of some GPUs, or none of them (None) when another user was quicker.
+
+    Args:
+        share: tenths of each.
+        spool: from gpulock.spool_key.
+    """
     taken: List[LeasedGpu] = []
     for gpu in gpus:
-        descriptor = gpulock.take(gpu["uuid"])
-        if descriptor is None:
+        held = gpulock.take(gpu["uuid"]) if share == WHOLE else gpulock.take_part(gpu["uuid"], spool)
+        if held is None:
             release_gpus(taken)
             return None
-        taken.append(LeasedGpu(descriptor, gpu["index"], gpu["uuid"]))
+        taken.append(LeasedGpu(held, gpu["index"], gpu["uuid"], share))
     return taken
 
 
 def release_gpus(gpus: Sequence[LeasedGpu]) -> None:
     """Close this process's copies of the GPU locks."""
     for gpu in gpus:
-        os.close(gpu.descriptor)
+        for descriptor in gpu.descriptors:
+            os.close(descriptor)
 
 
-def launch(spawner: Spawner, job: str, number: int, gpus: Sequence[GpuView]) -> bool:
+def launch(spawner: Spawner, start: Launch, number: int) -> bool:
     """Claim an attempt and start its supervisor.
 
+    Args:
+        start: the job and its GPUs.
+        number: the attempt's.
+
     Returns:
-        False when a GPU or the attempt's lock is somebody else's after all; nothing has begun then.
+        False when a GPU or the attempt is somebody else's after all; nothing has begun then.
 
     Raises:
         OSError: the folder cannot be made, or no process started.
     """
-    leased = take_gpus(gpus)
+    leased = take_gpus(start.gpus, start.share, gpulock.spool_key(spawner.paths.root))
     if leased is None:
         return False
     lock: Optional[int] = None
     try:
-        lock = _claim(spawner.paths, job, number)
-        if lock is None:
+        lock = _claim(spawner.paths, start.job, number)
+        # An end without a start: the job was moved to another host since it was looked at.
+        if lock is None or os.path.exists(spawner.paths.attempt(start.job, number).end):
             return False
-        spawner.supervise(job, number, lock, leased)
+        spawner.supervise(start.job, number, lock, leased)
         return True
     finally:
         release_gpus(leased)

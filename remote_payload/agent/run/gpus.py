@@ -19,12 +19,16 @@ LIVELY_SECONDS = 60.0
 class GpuWatch:
     """Caches nvidia-smi's table.
 
+    Args:
+        spool: from gpulock.spool_key.
+
     Attributes:
         path: PATH to find nvidia-smi in (the profile's); None = the agent's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spool: str) -> None:
         self.path: Optional[str] = None
+        self._spool = spool
         self._table: Optional[GpuTable] = None
         self._asked = float("-inf")
         self._stirred = float("-inf")
@@ -45,9 +49,9 @@ class GpuWatch:
         return self._table
 
     def taken(self) -> Set[str]:
-        """Return the uuids of known GPUs whose lock somebody holds, this user or another."""
+        """Return the uuids of known GPUs that somebody has whole, or another spool shares."""
         gpus = self._table["gpus"] if self._table is not None else []
-        return {gpu["uuid"] for gpu in gpus if gpu["uuid"] and gpulock.is_taken(gpu["uuid"])}
+        return {gpu["uuid"] for gpu in gpus if gpu["uuid"] and gpulock.is_taken(gpu["uuid"], self._spool)}
 
     def _age_allowed(self, table: GpuTable, leased: AbstractSet[str], now: float) -> float:
         if self._stirred > self._asked:

@@ -17,7 +17,7 @@ from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine import compat
 from remote_payload.agent.machine.cgroup import cpu_quota
 from remote_payload.agent.machine.identity import boot_identity
-from remote_payload.agent.run import claim, jobenv
+from remote_payload.agent.run import claim, gpulock, jobenv
 from remote_payload.agent.run.attempt import Wake
 from remote_payload.agent.run.builds import Broken, Builds
 from remote_payload.agent.run.ending import Ending
@@ -83,7 +83,7 @@ class Keeper:
         self._queue = Queue(paths, log)
         self._spawner = claim.Spawner(paths, log.descriptor)
         self._builds = Builds(paths, self._spawner)
-        self._gpus = GpuWatch()
+        self._gpus = GpuWatch(gpulock.spool_key(paths.root))
         self._orphans = Orphans(paths, boot_identity(), self._heirs)
         self._slots = max(1, int(cpu_quota()))
         self._given: Dict[str, int] = {}
@@ -202,7 +202,7 @@ class Keeper:
     def _launch(self, launch: Launch, plan: Plan) -> None:
         work = self._queue.get(launch.job)
         try:
-            begun = claim.launch(self._spawner, work.id, work.next_attempt, launch.gpus)
+            begun = claim.launch(self._spawner, launch, work.next_attempt)
         except Exception:  # one broken job must never stop the others
             self._set_aside(work.id)
             return

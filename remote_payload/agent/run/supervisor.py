@@ -29,11 +29,12 @@ NO_GPUS = "-"
 
 
 class LeasedGpu(NamedTuple):
-    """A GPU of this attempt: the descriptor that holds its lock, its number now (nvidia-smi's index), and its uuid."""
+    """A GPU of this attempt: what holds its locks, its number (nvidia-smi's index), its uuid, how many tenths of it."""
 
-    descriptor: int
+    descriptors: Tuple[int, ...]
     number: int
     uuid: str
+    share: int
 
 
 class Order(NamedTuple):
@@ -47,8 +48,12 @@ class Order(NamedTuple):
 
     def argv(self) -> List[str]:
         """Return the arguments of `supervise` that mean this order."""
-        gpus = ",".join("{}:{}:{}".format(*gpu) for gpu in self.gpus) or NO_GPUS
+        gpus = ",".join(_gpu_word(gpu) for gpu in self.gpus) or NO_GPUS
         return [self.root, self.job, str(self.number), str(self.lock), gpus]
+
+    def descriptors(self) -> List[int]:
+        """Return the descriptors that hold its locks."""
+        return [self.lock, *(each for gpu in self.gpus for each in gpu.descriptors)]
 
     @staticmethod
     def parse(argv: List[str]) -> "Order":
@@ -60,9 +65,15 @@ class Order(NamedTuple):
         root, job, number, lock, gpus = argv
         leased: List[LeasedGpu] = []
         for word in [] if gpus == NO_GPUS else gpus.split(","):
-            descriptor, index, name = word.split(":", 2)
-            leased.append(LeasedGpu(int(descriptor), int(index), name))
+            descriptors, index, share, name = word.split(":", 3)
+            held = tuple(int(each) for each in descriptors.split("+"))
+            leased.append(LeasedGpu(held, int(index), name, int(share)))
         return Order(root, job, int(number), int(lock), tuple(leased))
+
+
+def _gpu_word(gpu: LeasedGpu) -> str:
+    descriptors = "+".join(str(each) for each in gpu.descriptors)
+    return "{}:{}:{}:{}".format(descriptors, gpu.number, gpu.share, gpu.uuid)
 
 
 def main(argv: List[str]) -> int:
@@ -70,13 +81,13 @@ def main(argv: List[str]) -> int:
 
     Args:
         argv: spool root, job id, attempt number, descriptor of the locked attempt lock, and the GPUs as a comma list of
-            descriptor:index:uuid, or "-".
+            descriptors:index:tenths:uuid (descriptors joined by "+"), or "-".
 
     Returns:
         0 once end.json is durable.
     """
     order = Order.parse(argv)
-    for descriptor in (order.lock, *(gpu.descriptor for gpu in order.gpus)):
+    for descriptor in order.descriptors():
         os.set_inheritable(descriptor, False)
     os.chdir("/")
     compat.become_subreaper()
@@ -118,7 +129,7 @@ class Supervision:
         with contextlib.suppress(FileNotFoundError):
             self._end.write(record)
         submissions.forget_secrets_if_final(self.paths, self._spec)
-        for descriptor in (*(gpu.descriptor for gpu in self.order.gpus), self.order.lock):
+        for descriptor in reversed(self.order.descriptors()):
             os.close(descriptor)
 
     def _attempt(self, log: Log, wake: Wake) -> Ending:
@@ -207,7 +218,8 @@ class Supervision:
         return Limits(self._spec["timeout"], float(self._spec["grace"]))
 
     def _lease(self) -> Dict[str, Any]:
-        return {"gpus": [{"index": gpu.number, "uuid": gpu.uuid} for gpu in self.order.gpus], "at": time.time()}
+        gpus = [{"index": gpu.number, "uuid": gpu.uuid, "share": gpu.share} for gpu in self.order.gpus]
+        return {"gpus": gpus, "at": time.time()}
 
     def _start(self, leader: int, ticks: int) -> Dict[str, Any]:
         return {

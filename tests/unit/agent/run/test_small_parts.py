@@ -65,13 +65,31 @@ def test_a_gpu_is_locked_once_and_seen_by_everybody(tmp_path: Path) -> None:
     first = gpulock.take("GPU-1", folder)
     assert first is not None
     assert gpulock.take("GPU-1", folder) is None
-    assert gpulock.is_taken("GPU-1", folder)
+    assert gpulock.is_taken("GPU-1", folder=folder)
     assert Path(gpulock.lock_path("GPU-1", folder)).stat().st_mode & 0o777 == 0o644
-    os.close(first)
-    assert not gpulock.is_taken("GPU-1", folder)
+    os.close(*first)
+    assert not gpulock.is_taken("GPU-1", folder=folder)
     again = gpulock.take("GPU-1", folder)
     assert again is not None
-    os.close(again)
+    os.close(*again)
+
+
+def test_parts_of_a_gpu_are_for_one_spool(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    first, second = (gpulock.take_part("GPU-1", "mine", folder) for _ in range(2))
+    assert first and second
+    assert gpulock.take("GPU-1", folder) is None
+    assert gpulock.take_part("GPU-1", "theirs", folder) is None
+    assert gpulock.is_taken("GPU-1", "theirs", folder) and not gpulock.is_taken("GPU-1", "mine", folder)
+    for descriptor in first:
+        os.close(descriptor)
+    assert gpulock.take_part("GPU-1", "theirs", folder) is None
+    for descriptor in second:
+        os.close(descriptor)
+    whole = gpulock.take("GPU-1", folder)
+    assert whole and gpulock.is_taken("GPU-1", "mine", folder)
+    assert gpulock.take_part("GPU-1", "mine", folder) is None
+    os.close(*whole)
 
 
 def test_a_gpu_lock_never_follows_a_link_or_leaves_its_folder(tmp_path: Path) -> None:
@@ -126,6 +144,6 @@ def test_only_a_python_nobody_named_gets_a_venv() -> None:
 
 
 def test_orders_survive_the_command_line() -> None:
-    order = Order("/r", "j-1", 3, 5, (LeasedGpu(6, 0, "GPU-a:b"), LeasedGpu(7, 1, "GPU-c")))
+    order = Order("/r", "j-1", 3, 5, (LeasedGpu((6,), 0, "GPU-a:b", 10), LeasedGpu((7, 8), 1, "GPU-c", 5)))
     assert Order.parse(order.argv()) == order
     assert Order.parse(Order("/r", "j-1", 1, 5, ()).argv()).gpus == ()
