@@ -22,7 +22,7 @@ from tests.harness.cli import Laptop
 from tests.harness.waiting import wait_until
 
 HISTORY = 5000
-KEYS = {"ctrl-c": b"\x03", "ctrl-d": b"\x04", "enter": b"\r"}
+KEYS = {"ctrl-c": b"\x03", "ctrl-d": b"\x04", "ctrl-u": b"\x15", "enter": b"\r"}
 
 
 class Terminal:
@@ -92,6 +92,16 @@ class Terminal:
             columns = self._screen.columns
             gone = ["".join(row[column].data for column in range(columns)).rstrip() for row in self._screen.history.top]
             return [*gone, *(row.rstrip() for row in self._screen.display)]
+
+    def cells(self) -> list[list[pyte.screens.Char]]:
+        """Return everything as history() does, with colours: each row's characters up to the last that is no blank."""
+        with self._guard:
+            rows = [*self._screen.history.top, *(self._screen.buffer[n] for n in range(self._screen.lines))]
+            filled = [[row[column] for column in range(self._screen.columns)] for row in rows]
+        for row in filled:
+            while row and row[-1].data == " ":
+                row.pop()
+        return filled
 
     def text(self) -> str:
         """Return everything as one text."""
