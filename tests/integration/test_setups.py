@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import pytest
 
 from remote_payload.agent.run import envbuild
 from remote_payload.agent.run.environments import Resolved, resolve_python
-from remote_payload.agent.run.gpulock import lock_path
 from remote_payload.agent.spool import atomic, secrets
 from remote_payload.agent.spool.views import Views
 from remote_payload.agent.wire.messages import JobSpec
 from tests.harness.waiting import wait_until
 from tests.integration.keeper_host import KeeperHost, pid_lives, read_pid, unpack_agent
+from tests.integration.stand_in_gpu import StandInGpus
 
 
 @pytest.fixture(scope="session")
@@ -167,34 +166,13 @@ def test_secrets_reach_the_job_and_are_gone_when_it_is_final(host: KeeperHost) -
     wait_until(lambda: secrets.missing(host.paths, job), 10, "the secret is removed")
 
 
-class StandInGpu:
-    """An nvidia-smi that prints one card whose use a test sets."""
-
-    def __init__(self, host: KeeperHost) -> None:
-        self.uuid = f"GPU-test-{uuid.uuid4()}"
-        self._used = host.tools / "used"
-        self.use(1)
-        tool = host.tools / "nvidia-smi"
-        tool.write_text(
-            "#!/bin/sh\n"
-            f'echo "0, {self.uuid}, NVIDIA GeForce RTX 4090, 24564, $(cat {self._used}), 0, 31, 15.42, 550.54.14"\n'
-        )
-        tool.chmod(0o755)
-
-    def use(self, mib: int) -> None:
-        beside = self._used.with_suffix(".new")
-        beside.write_text(str(mib))
-        beside.rename(self._used)
-
-
 @pytest.fixture
-def gpu(host: KeeperHost) -> Iterator[StandInGpu]:
-    made = StandInGpu(host)
-    yield made
-    Path(lock_path(made.uuid)).unlink(missing_ok=True)
+def gpu(host: KeeperHost) -> Iterator[StandInGpus]:
+    with StandInGpus(host.tools) as made:
+        yield made
 
 
-def test_two_jobs_on_one_gpu_run_one_after_another(host: KeeperHost, gpu: StandInGpu, tmp_path: Path) -> None:
+def test_two_jobs_on_one_gpu_run_one_after_another(host: KeeperHost, gpu: StandInGpus, tmp_path: Path) -> None:
     text = f"""
     [ ! -e {tmp_path}/busy ]; touch {tmp_path}/busy
     echo "$CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER"
@@ -209,7 +187,7 @@ def test_two_jobs_on_one_gpu_run_one_after_another(host: KeeperHost, gpu: StandI
     assert host.log(beside["id"]) == "[]\n"
     lease = atomic.read_json(host.attempt(first["id"]).lease)
     assert lease is not None
-    assert lease["gpus"] == [{"index": 0, "uuid": gpu.uuid, "share": 10}]
+    assert lease["gpus"] == [{"index": 0, "uuid": gpu.uuids[0], "share": 10}]
     (tmp_path / "go-a").touch()
     (tmp_path / "go-b").touch()
     ends = [host.ended(job["id"]) for job in (first, second)]
@@ -220,7 +198,7 @@ def test_two_jobs_on_one_gpu_run_one_after_another(host: KeeperHost, gpu: StandI
     host.idle()
 
 
-def test_a_gpu_others_use_is_left_alone_until_its_memory_is_free(host: KeeperHost, gpu: StandInGpu) -> None:
+def test_a_gpu_others_use_is_left_alone_until_its_memory_is_free(host: KeeperHost, gpu: StandInGpus) -> None:
     gpu.use(9000)
     job = host.spec("echo ran", gpus=1)
     host.submit(job)
@@ -230,7 +208,7 @@ def test_a_gpu_others_use_is_left_alone_until_its_memory_is_free(host: KeeperHos
 
 
 def test_a_killed_supervisors_gpu_is_given_on_only_when_its_processes_are_gone(
-    host: KeeperHost, gpu: StandInGpu, tmp_path: Path
+    host: KeeperHost, gpu: StandInGpus, tmp_path: Path
 ) -> None:
     text = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done"
     first = host.spec(text, gpus=1)

@@ -26,12 +26,13 @@ SETUP_VARIABLES = {
 
 
 class AttemptPlace(NamedTuple):
-    """What is particular to one attempt. gpus: the indices leased to it."""
+    """What is particular to one attempt. gpus: the indices leased to it. needed: $ORCH_NEED_… of the jobs it needs."""
 
     number: int
     output_dir: str
     gpus: Sequence[int]
     marker: str
+    needed: Mapping[str, str] = {}
 
 
 def agent_environment(environ: Mapping[str, str]) -> Dict[str, str]:
@@ -84,6 +85,10 @@ def job_environment(
             "CUDA_VISIBLE_DEVICES": ",".join(str(index) for index in place.gpus),
         }
     )
+    env.update(place.needed)
+    if place.number > 1:
+        # The workdir is the same: a checkpoint of the try before may be there.
+        env["ORCH_RESUME"] = "1"
     env.update(spec["env"])
     env[MARKER_NAME] = place.marker
     env.update(secrets)

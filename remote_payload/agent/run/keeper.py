@@ -23,10 +23,12 @@ from remote_payload.agent.run.builds import Broken, Builds
 from remote_payload.agent.run.ending import Ending
 from remote_payload.agent.run.gpus import GpuWatch
 from remote_payload.agent.run.keeperlog import KeeperLog
+from remote_payload.agent.run.needs import Needs, Unmet
 from remote_payload.agent.run.orphans import Orphans
 from remote_payload.agent.run.processes import MARKER_NAME, descendants, living, read_process, reap
 from remote_payload.agent.run.queue import Queue, Work
 from remote_payload.agent.run.scheduler import Candidate, Capacity, Launch, Plan, Waiting, pick
+from remote_payload.agent.run.tally import Failures, Tally, only
 from remote_payload.agent.spool import atomic, secrets
 from remote_payload.agent.spool.paths import SpoolPaths
 from remote_payload.agent.spool.place import agent_dir
@@ -38,7 +40,10 @@ HELD_SECONDS = 30.0
 MAX_UNSTARTED = 3
 """Supervisors of one attempt that may vanish before they started anything, until the attempt ends."""
 
-FEATURES = frozenset({"setup", "secrets", "gpu_memory", "timeout"})
+FEATURES = frozenset(
+    {"setup", "secrets", "gpu_memory", "timeout"}
+    | {"needs", "priority", "max_parallel", "max_failures", "retry", "gpu_type", "gpu_share"}
+)
 """What a spec's `requires` may name; a job that wants more waits for a newer keeper instead of running without it."""
 
 
@@ -86,7 +91,11 @@ class Keeper:
         self._gpus = GpuWatch(gpulock.spool_key(paths.root))
         self._orphans = Orphans(paths, boot_identity(), self._heirs)
         self._slots = max(1, int(cpu_quota()))
-        self._given: Dict[str, int] = {}
+        self._needs = Needs(paths, self._queue.holds)
+        self._failures = Failures()
+        self._allowed: Optional[Set[int]] = None
+        self._most: Optional[int] = None
+        self._given: Dict[str, Dict[str, int]] = {}
         self._unstarted: Dict[str, int] = {}
         self._aside: Dict[str, float] = {}
         self._told: Optional[Dict[str, Any]] = None
@@ -112,6 +121,9 @@ class Keeper:
                 profile: Dict[str, Any] = atomic.read_json(self._paths.profile) or {}
                 self._builds.conda_roots = list(profile.get("conda_roots") or ())
                 self._gpus.path = profile.get("path")
+                numbers, most = profile.get("gpus"), profile.get("max_gpus")
+                self._allowed = {int(each) for each in numbers} if isinstance(numbers, list) else None
+                self._most = int(most) if isinstance(most, int) else None
         self._queue.refresh(thorough)
 
     def _pause(self) -> float:
@@ -123,8 +135,7 @@ class Keeper:
         self._again = False
         self._spawner.children -= set(reap())
         candidates: List[Candidate] = []
-        leased: Set[str] = set()
-        live_without_gpu = 0
+        tally = Tally()
         for work in self._queue.unfinished():
             try:
                 if self._aside.get(work.id, 0.0) <= time.monotonic():
@@ -132,11 +143,9 @@ class Keeper:
             except Exception:  # one broken job must never stop the others
                 self._set_aside(work.id)
             if work.live:
-                uuids = work.leased()
-                leased |= uuids
-                live_without_gpu += 0 if uuids or self._given.get(work.id) else 1
+                tally.add(work, self._given.get(work.id))
         self._builds.end_unwanted()
-        plan = self._pick(candidates, leased, live_without_gpu)
+        plan = self._pick(candidates, tally)
         for launch in plan.launches:
             self._launch(launch, plan)
         self._write_waiting(plan)
@@ -150,8 +159,9 @@ class Keeper:
             self._adopt(work, candidates)
         elif work.pending:
             blocked = self._blocked(work)
-            if isinstance(blocked, Broken):
-                claim.end_unstarted(self._paths, work.id, work.next_attempt, blocked.ending, blocked.log)
+            if isinstance(blocked, (Broken, Unmet)):
+                log = blocked.log if isinstance(blocked, Broken) else None
+                claim.end_unstarted(self._paths, work.id, work.next_attempt, blocked.ending, log)
                 self._ended(work)
             else:
                 candidates.append(work.candidate(blocked))
@@ -173,7 +183,17 @@ class Keeper:
         if claim.end_unstarted(self._paths, work.id, number, ending):
             self._ended(work)
 
-    def _blocked(self, work: Work) -> Union[Waiting, Broken, None]:
+    def _blocked(self, work: Work) -> Union[Waiting, Broken, Unmet, None]:
+        needed = self._needs.look(work.spec)
+        if isinstance(needed, Unmet):
+            return needed
+        failed = self._failures.held(work)
+        if failed:
+            return Waiting("failures_held", "{} failed".format(failed))
+        # What it needs does not keep its environment from being made ready meanwhile.
+        return self._unprepared(work) or needed
+
+    def _unprepared(self, work: Work) -> Union[Waiting, Broken, None]:
         spec = work.spec
         now = time.monotonic()
         # What a job waits for from outside comes with a poke, which forgets `held`; asking each second costs much.
@@ -191,13 +211,20 @@ class Keeper:
         work.held_until = now + HELD_SECONDS
         return work.held
 
-    def _pick(self, candidates: List[Candidate], leased: Set[str], live: int) -> Plan:
+    def _pick(self, candidates: List[Candidate], tally: Tally) -> Plan:
         table = None
+        leased = set(tally.whole)
         now = time.monotonic()
+        if candidates and os.path.exists(self._paths.paused):
+            candidates = [each._replace(blocked=each.blocked or Waiting("host_paused")) for each in candidates]
         if any(each.blocked is None and each.gpus != 0 for each in candidates):
-            table = self._gpus.table(leased, now)
-            leased = leased | self._gpus.taken()
-        return pick(candidates, Capacity(table, leased, self._slots, live), time.time())
+            table = only(self._gpus.table(leased, now), self._allowed)
+            leased |= self._gpus.taken()
+            # Whose parts are not all known is full.
+            leased |= set(tally.shared) if tally.unsure else set()
+        spare = tally.spare(self._most)
+        room = Capacity(table, leased, self._slots, tally.cpu, tally.shared, spare, tally.live)
+        return pick(candidates, room, now)
 
     def _launch(self, launch: Launch, plan: Plan) -> None:
         work = self._queue.get(launch.job)
@@ -207,7 +234,7 @@ class Keeper:
             self._set_aside(work.id)
             return
         if begun:
-            self._given[work.id] = len(launch.gpus)
+            self._given[work.id] = {gpu["uuid"]: launch.share for gpu in launch.gpus}
             self._unstarted[work.id] = self._unstarted.get(work.id, 0) + 1 if work.orphaned else 1
             self._gpus.stir(time.monotonic())
             work.stale()
@@ -222,6 +249,7 @@ class Keeper:
 
     def _finish(self, work: Work) -> None:
         secrets.remove(self._paths, work.id)
+        self._failures.note(work)
         self._queue.finish(work.id)
         self._given.pop(work.id, None)
         self._unstarted.pop(work.id, None)

@@ -7,7 +7,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from remote_payload.agent.run.keeperlog import KeeperLog
-from remote_payload.agent.run.scheduler import AUTO, Candidate, Waiting
+from remote_payload.agent.run.scheduler import WHOLE, Candidate, Waiting, demand
 from remote_payload.agent.spool import fold, states, submissions
 from remote_payload.agent.spool.paths import SpoolPaths, is_submission_id
 from remote_payload.agent.wire.messages import JobSpec, Submission
@@ -36,8 +36,10 @@ class Work:
         self.seen_ns = -1
         self.held: Optional[Waiting] = None
         self.held_until = 0.0
+        self.group = "{}/{}".format(spec["submission"], spec["job"])
         self._facts = fold.JobFacts(spec)
         self._state = fold.fold(self._facts, 0.0)
+        self._due = ((0, 0), 0.0)
 
     def look(self) -> None:
         """Read the job's files again, unless it waits and its folder is as it was.
@@ -106,11 +108,16 @@ class Work:
         """When it was asked for last, seconds since the epoch by this host's clock."""
         return max([self._stored_at, *(retry.at for retry in self._facts.retries)])
 
-    def leased(self) -> Set[str]:
-        """Return the uuids of the GPUs its open attempt has, as far as its supervisor has said so."""
+    def leased(self) -> Optional[Dict[str, int]]:
+        """Return {uuid: tenths} of the GPUs its open attempt has, None while its supervisor has not said so."""
         last = self._open_attempt()
         lease = last.lease if last is not None else None
-        return {str(gpu["uuid"]) for gpu in lease["gpus"]} if lease else set()
+        return {str(gpu["uuid"]): int(gpu.get("share", WHOLE)) for gpu in lease["gpus"]} if lease else None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without success, and not because somebody wanted so."""
+        return self._state.state in (states.FAILED, states.LOST)
 
     def candidate(self, blocked: Optional[Waiting]) -> Candidate:
         """Return it as the scheduler sees it.
@@ -119,10 +126,32 @@ class Work:
             TypeError, ValueError: the spec holds odd values; here, so that the pick is not stopped by one job.
         """
         spec = self.spec
-        gpus = spec["gpus"] if spec["gpus"] == AUTO else int(spec["gpus"])
+        gpus, share = demand(spec["gpus"])
         return Candidate(
-            self.id, float(spec["submitted_at"]), self.order, gpus, int(spec["gpu_memory_mib"] or 0), blocked
+            self.id,
+            float(spec["submitted_at"]),
+            self.order,
+            gpus,
+            int(spec["gpu_memory_mib"] or 0),
+            blocked,
+            self._not_before(),
+            int(spec.get("priority") or 0),
+            share,
+            str(spec.get("gpu_type") or ""),
+            self.group,
+            int(spec.get("max_parallel") or 0),
         )
+
+    def _not_before(self) -> float:
+        """When its next try may start, by the monotonic clock. The host's clock may have been set meanwhile: a pause is
+        never longer than the policy says, counted from when it was first seen."""
+        key = (self.attempt, len(self._facts.retries))
+        if self._due[0] != key:
+            pause = fold.next_try_after(self._facts)
+            end = self._facts.attempts[-1].end if self._facts.attempts else None
+            ended = float((end or {}).get("ended_at") or 0.0)
+            self._due = (key, time.monotonic() + min(pause, max(0.0, ended + pause - time.time())))
+        return self._due[1]
 
     def _open_attempt(self) -> Optional[fold.AttemptFacts]:
         last = self._facts.attempts[-1] if self._facts.attempts else None
@@ -153,6 +182,10 @@ class Queue:
     def unfinished(self) -> List[Work]:
         """Return the jobs that are not final."""
         return list(self._work.values())
+
+    def holds(self, job: str) -> bool:
+        """Whether a job is unfinished."""
+        return job in self._work
 
     def get(self, job: str) -> Work:
         """Return one unfinished job."""

@@ -34,7 +34,7 @@ class Candidate(NamedTuple):
     """A pending job as the pick sees it.
 
     blocked: what it waits for apart from GPUs, CPU slots and its group, or None.
-    not_before: seconds since the epoch.
+    not_before: seconds, by the caller's clock.
     priority: higher goes first.
     share: tenths of each of its GPUs.
     gpu_type: words that must stand in the GPU's name, "" = any.
@@ -90,6 +90,22 @@ class Capacity(NamedTuple):
     live: Mapping[str, int] = NO_SHARES
 
 
+def demand(gpus: Union[int, float, str]) -> Tuple[Union[int, str], int]:
+    """Return (GPUs, tenths of each) of a spec's `gpus`: 2 -> (2, 10), 0.5 -> (1, 5), "auto" -> ("auto", 10).
+
+    Raises:
+        TypeError, ValueError: it is none of these.
+    """
+    if gpus == AUTO:
+        return AUTO, WHOLE
+    number = float(gpus)
+    if 0 < number < 1:
+        return 1, max(1, round(number * WHOLE))
+    if number != int(number) or number < 0:
+        raise ValueError("gpus: {}".format(gpus))
+    return int(number), WHOLE
+
+
 def wanted_gpus(gpus: Union[int, str], table: Optional[GpuTable]) -> Optional[int]:
     """Return how many GPUs a job wants on this host.
 
@@ -120,7 +136,7 @@ def pick(candidates: Sequence[Candidate], capacity: Capacity, now: float) -> Pla
     Args:
         candidates: pending jobs, in any order.
         capacity: what the host has.
-        now: seconds since the epoch.
+        now: seconds, by the clock of `not_before`.
     """
     plan = Plan([], {})
     room = _Room(capacity)

@@ -17,6 +17,7 @@ from remote_payload.agent.run.attempt import Attempt, Finished, Limits, Log, Wak
 from remote_payload.agent.run.endfile import EndFile, is_disk_full
 from remote_payload.agent.run.ending import TAIL_BYTES, Ending, Outcome, conclude
 from remote_payload.agent.run.environments import Resolved, resolve_python
+from remote_payload.agent.run.needs import link_needed
 from remote_payload.agent.run.processes import Traces, read_process
 from remote_payload.agent.spool import atomic, keeper_start, secrets, submissions, workdir
 from remote_payload.agent.spool.paths import SpoolPaths
@@ -192,7 +193,11 @@ class Supervision:
             jobenv.base_environment(profile, os.environ),
             self._spec,
             jobenv.AttemptPlace(
-                self.order.number, place.outputs, [gpu.number for gpu in self.order.gpus], self._marker
+                self.order.number,
+                place.outputs,
+                [gpu.number for gpu in self.order.gpus],
+                self._marker,
+                link_needed(self.paths, self._spec),
             ),
             secrets.read(self.paths, self._spec),
         )

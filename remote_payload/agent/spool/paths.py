@@ -134,6 +134,7 @@ class SpoolPaths:
         keeper_lock: held (flock) as long as a keeper lives.
         keeper_poke: FIFO; one byte makes the keeper look at once.
         keeper_pid: pid.json {pid, start_ticks, at}.
+        paused: paused.json {at, by}, there while nothing new is to start on this host.
         waiting: waiting.json {job id: {reason, detail}}, the keeper's cache of why jobs wait.
         pins: one empty file for each pack and snapshot that a controller was told of; see gc.
         gc_lock: shared while somebody relies on what is stored, exclusive while it is removed.
@@ -160,6 +161,7 @@ class SpoolPaths:
         self.keeper_poke = os.path.join(self.keeper, "poke")
         self.keeper_pid = os.path.join(self.keeper, "pid.json")
         self.waiting = os.path.join(self.keeper, "waiting.json")
+        self.paused = os.path.join(self.keeper, "paused.json")
 
     def folders(self) -> List[str]:
         """Return the folders every spool has."""
