@@ -38,7 +38,12 @@ def add(
     no_check: Annotated[bool, typer.Option("--no-check", help="Only write it down.")] = False,
     accept_new: Trust = False,
 ) -> int:
-    """Add a host (or refresh its login line), meet it, and check it."""
+    """Add a host (or refresh its login line), meet it, and check it.
+
+    \b
+    orch host add box "ssh -p 38076 root@connect.example.com"
+    orch host add here local
+    """
     from orchestrator.cli import host_views
 
     return host_views.add(host_views.NewHost(name, line, profile, tuple(tag or ()), root), not no_check, accept_new)
@@ -73,7 +78,7 @@ def rename(name: Name, new: Annotated[str, typer.Argument(help="The new name.")]
 
 
 def key(name: Name, accept_new: Trust = False) -> int:
-    """Install a public key on the host, so that no password is asked again."""
+    """Install a key, so that no password is asked again."""
     from orchestrator.cli import host_views
 
     return host_views.install_key(name, accept_new)
@@ -91,11 +96,18 @@ def trust(
 
 
 def execute(
-    words: Annotated[list[str], typer.Argument(metavar="[HOST]... -- CMD...", help="Hosts, then the command.")],
+    words: Annotated[list[str], typer.Argument(metavar="HOST... -- CMD", help="Hosts, then the command.")],
     everywhere: Annotated[bool, typer.Option("--all", help="On every host.")] = False,
     accept_new: Trust = False,
 ) -> int:
-    """Run one command on hosts; exits with its code, 255 when a host could not be reached."""
+    """Run one command on hosts.
+
+    Exits with the command's own code (the highest of several hosts), 255 when a host could not be reached.
+
+    \b
+    orch exec box -- nvidia-smi
+    orch exec --all -- df -h /root
+    """
     from orchestrator.cli import exec_view
 
     return exec_view.execute(words, everywhere, accept_new)
@@ -104,7 +116,10 @@ def execute(
 def ssh(
     where: Annotated[str, typer.Argument(help="Host or job.", autocompletion=complete.hosts_and_jobs)],
 ) -> int:
-    """Open a shell on a host, or in a job's workdir, with the system's ssh."""
+    """Open a shell on a host or in a job's workdir.
+
+    The system's ssh does it, with the hosts orch knows.
+    """
     from orchestrator.cli import reach_views
 
     return reach_views.ssh(where)
@@ -114,7 +129,12 @@ def forward(
     where: Annotated[str, typer.Argument(help="Host or job.", autocompletion=complete.hosts_and_jobs)],
     port: Annotated[str, typer.Argument(metavar="PORT[:REMOTE]", help="Port here, and there when it differs.")],
 ) -> int:
-    """Bring a port of the host to this machine until Ctrl-C."""
+    """Bring a port of the host here until Ctrl-C.
+
+    \b
+    orch forward box 6006            TensorBoard there is http://127.0.0.1:6006 here
+    orch forward train 8080:80
+    """
     from orchestrator.cli import reach_views
 
     return reach_views.forward(where, port)

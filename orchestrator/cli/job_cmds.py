@@ -12,15 +12,24 @@ from orchestrator.cli.boundary import command
 
 Jobs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[JOB]...", help="Job, cell, id or submission.", autocompletion=complete.jobs),
+    typer.Argument(
+        metavar="JOB",
+        help="A job (all its cells), a cell as train.3, an id or the start of one, or a submission.",
+        autocompletion=complete.jobs,
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Trust = Annotated[bool, typer.Option("--accept-new", help="Trust a host key met for the first time.")]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Queue and return at once.")]
 NoPull = Annotated[bool, typer.Option("--no-pull", help="Leave the results on the host.")]
-Hosts = Annotated[list[str] | None, typer.Option("--host", help="Only on this host.", autocompletion=complete.hosts)]
-Env = Annotated[list[str] | None, typer.Option("--env", help="K=V for the jobs' environment.")]
-Gpus = Annotated[int | None, typer.Option("--gpus", min=0, help="GPUs for each job.")]
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option("--host", metavar="NAME", help="Only on this host (again for more).", autocompletion=complete.hosts),
+]
+Env = Annotated[
+    list[str] | None, typer.Option("--env", metavar="K=V", help="A variable for the jobs (again for more).")
+]
+Gpus = Annotated[int | None, typer.Option("--gpus", metavar="N", min=0, help="GPUs for each job.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,22 +41,36 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    file: Annotated[Path, typer.Argument(help="The jobs file.")] = Path("jobs.yaml"),
-    job: Annotated[list[str] | None, typer.Option("--job", "-j", help="Only this job.")] = None,
-    matrix: Annotated[list[str] | None, typer.Option("--matrix", "-m", help="Only cells with K=V.")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The jobs file.")] = Path("jobs.yaml"),
+    job: Annotated[
+        list[str] | None, typer.Option("--job", "-j", metavar="NAME", help="Only this job (again for more).")
+    ] = None,
+    matrix: Annotated[
+        list[str] | None, typer.Option("--matrix", "-m", metavar="K=V", help="Only cells with this value.")
+    ] = None,
     host: Hosts = None,
     env: Env = None,
     gpus: Gpus = None,
     detach: Detach = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show plan and files; send nothing.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Although an identical job is live.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show jobs and files; send nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Queue it although the same job is live.")] = False,
     no_pull: NoPull = False,
     accept_new: Trust = False,
     resume: Annotated[bool, typer.Option("--resume", help="Finish an interrupted submit.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Forget an interrupted submit.")] = False,
     yes: Yes = False,
 ) -> int:
-    """Freeze, check, send, queue, follow and pull the jobs of a jobs.yaml."""
+    """Send the jobs of a jobs.yaml, follow and pull them.
+
+    The code is frozen as it is now. Ctrl-C detaches once the jobs are queued: they go on, and `orch attach` comes back.
+    Exit code 0 only when every job succeeded.
+
+    \b
+    orch submit                           all jobs of ./jobs.yaml
+    orch submit -j train -m lr=1e-3       some cells of one job
+    orch submit --dry-run                 what would be sent
+    orch submit -d && orch wait           queue now, wait elsewhere
+    """
     from orchestrator.cli import submit_view as view
 
     wish = view.Wish(
@@ -70,17 +93,24 @@ def submit(
 
 
 def run(
-    words: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="The command.")],
+    words: Annotated[list[str], typer.Argument(metavar="-- CMD", help="The command and its arguments.")],
     host: Hosts = None,
     env: Env = None,
     gpus: Gpus = None,
-    name: Annotated[str, typer.Option("--name", help="The job's name.")] = "run",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The job's name.")] = "run",
     detach: Detach = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show plan and files; send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show jobs and files; send nothing.")] = False,
     no_pull: NoPull = False,
     accept_new: Trust = False,
 ) -> int:
-    """Run one command on a host as a job, with this folder's code; no jobs.yaml needed."""
+    """Run one command as a job, with this folder's code.
+
+    No jobs.yaml is needed; the defaults of one that is here apply.
+
+    \b
+    orch run -- python train.py --epochs 3
+    orch run --host box --gpus 2 -- torchrun --nproc-per-node 2 train.py
+    """
     from orchestrator.cli import submit_view as view
 
     wish = view.Wish(
@@ -108,10 +138,10 @@ def init(force: Annotated[bool, typer.Option("--force", help="Replace an existin
 
 def check(
     host: Annotated[
-        list[str] | None, typer.Argument(help="Hosts (default: all).", autocompletion=complete.hosts)
+        list[str] | None, typer.Argument(metavar="HOST", help="Hosts (default: all).", autocompletion=complete.hosts)
     ] = None,
     accept_new: Trust = False,
-    deadline: Annotated[float, typer.Option(help="Seconds a host may take.")] = 90.0,
+    deadline: Annotated[float, typer.Option(metavar="SECONDS", help="How long a host may take.")] = 90.0,
 ) -> int:
     """See whether jobs can run on the hosts, and what to fix."""
     from orchestrator.cli import check_view
@@ -120,17 +150,28 @@ def check(
 
 
 def attach(
-    submission: Annotated[str | None, typer.Argument(help="Submission or job.", autocompletion=complete.jobs)] = None,
+    submission: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SUBMISSION", help="A submission or job (default: the newest).", autocompletion=complete.jobs
+        ),
+    ] = None,
     no_pull: NoPull = False,
 ) -> int:
-    """Go back to the live view of a submission, with its pull and its exit code."""
+    """Go back to a submission's live view, pull and exit code.
+
+    What is written before is shown too, of a long log its last lines; `orch logs` has all of it.
+    """
     from orchestrator.cli import submit_view
 
     return submit_view.attach(submission, pull=not no_pull)
 
 
 def wait(jobs: Jobs = None) -> int:
-    """Block until the jobs are done; exit 0 only when all succeeded."""
+    """Wait until jobs are done; exit 0 only when all succeeded.
+
+    Without JOB, the newest submission's.
+    """
     from orchestrator.cli import submit_view
 
     return submit_view.wait(jobs or [])
@@ -141,7 +182,13 @@ def cancel(
     everything: Annotated[bool, typer.Option("--all", help="Every live job of this project.")] = False,
     yes: Yes = False,
 ) -> int:
-    """Stop running jobs and drop waiting ones."""
+    """Stop running jobs and drop waiting ones.
+
+    \b
+    orch cancel train.3        one cell
+    orch cancel train          every live cell of train
+    orch cancel --all          every live job of this project
+    """
     from orchestrator.cli import change_views
 
     return change_views.cancel(jobs or [], everything, yes)

@@ -15,6 +15,7 @@ from orchestrator.cli.state import GLOBALS, hoist
 app = typer.Typer(
     name="orch",
     help="Run training on GPU machines that you reach only by SSH.",
+    epilog="--json, -q, -v, -p and -A may stand anywhere on the line. `orch demo` shows it work on this machine.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -37,9 +38,13 @@ def _globals(
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the debug log on stderr.")] = False,
-    project: Annotated[str | None, typer.Option("--project", "-p", help="Another project than this folder's.")] = None,
+    project: Annotated[
+        str | None, typer.Option("--project", "-p", metavar="NAME", help="Another project than this folder's.")
+    ] = None,
     all_projects: Annotated[bool, typer.Option("--all-projects", "-A", help="Look at every project.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     GLOBALS.json, GLOBALS.quiet, GLOBALS.verbose = json, quiet, verbose
     GLOBALS.project, GLOBALS.all_projects = project, all_projects

@@ -23,7 +23,10 @@ def demo(
     ] = None,
     folder: Annotated[Path | None, typer.Option("--folder", help="Where the example is written and run.")] = None,
 ) -> int:
-    """Run the example on an SSH host started here for it, or on one of yours."""
+    """See it work: the example on a host started here for it.
+
+    It needs an OpenSSH server program on this machine; with --host it runs on one of yours.
+    """
     from orchestrator.cli import demo_view
 
     return demo_view.demo(host, folder)
@@ -44,7 +47,10 @@ def gc(
     unpulled: Annotated[bool, typer.Option("--unpulled", help="Also outputs nobody has pulled.")] = False,
     older_than: Annotated[str, typer.Option("--older-than", help="Only what ended longer ago than this.")] = "7d",
 ) -> int:
-    """Free disk on the hosts: workdirs of pulled jobs, code no job needs, old agents."""
+    """Free disk on the hosts.
+
+    Workdirs of jobs whose results came home, code that no job needs, old agents. What was not pulled stays.
+    """
     from orchestrator.cli import small_views
 
     return small_views.gc(host or [], dry_run, unpulled, older_than)
