@@ -192,3 +192,13 @@ def test_an_odd_spec_is_set_aside_and_the_rest_goes_on(host: KeeperHost) -> None
     host.submit(odd, good)
     assert host.ended(good["id"])["reason"] == "exit_zero"
     assert f"{odd['id']} is set aside" in host.trouble()
+
+
+def test_silence_ends_an_attempt_and_output_keeps_it(host: KeeperHost) -> None:
+    silent = host.spec("trap 'exit 0' TERM; echo hello; sleep 60 & wait", no_output=0.6, grace=2.0)
+    busy = host.spec("for i in 1 2 3 4; do echo $i; sleep 0.3; done", no_output=0.8)
+    host.submit(silent, busy)
+    end = host.ended(silent["id"])
+    assert end["reason"] == "no_output"
+    assert "printed nothing for 0.6 s" in host.log(silent["id"])
+    assert host.ended(busy["id"])["reason"] == "exit_zero"

@@ -21,10 +21,11 @@ LEFTOVER_GRACE = 10.0
 
 
 class Limits(NamedTuple):
-    """timeout: seconds from the start, or None. grace: seconds from TERM to KILL on cancel and timeout."""
+    """timeout: seconds from the start; grace: from TERM to KILL; no_output: seconds of silence. None = no limit."""
 
     timeout: Optional[float]
     grace: float
+    no_output: Optional[float] = None
 
 
 class Wake:
@@ -68,6 +69,12 @@ class Log:
             return os.pread(self.descriptor, size, max(0, end - size))
         return b""
 
+    def size(self) -> int:
+        """Return its length in bytes, 0 when it cannot be told."""
+        with contextlib.suppress(OSError):
+            return os.fstat(self.descriptor).st_size
+        return 0
+
     def sync(self) -> None:
         """Bring it to the disk."""
         with contextlib.suppress(OSError):
@@ -104,10 +111,13 @@ class Attempt:
         self._stopped: Optional[str] = None
         self._clearing: Optional[Clearing] = None
         self._told = False
+        self._size = 0
+        self._heard = 0.0
 
     def wait(self, wake: Wake) -> Finished:
         """Return when the leader has ended and no process of the attempt remains, however long that takes."""
         deadline = None if self._limits.timeout is None else time.monotonic() + self._limits.timeout
+        self._heard = time.monotonic()
         while True:
             self._collect()
             now = time.monotonic()
@@ -136,10 +146,18 @@ class Attempt:
         asked = self._asked_to_stop()
         if asked is None and deadline is not None and now >= deadline:
             asked = "timeout"
+        if asked is None and self._limits.no_output is not None and self._silence(now) >= self._limits.no_output:
+            asked = "no_output"
         if asked is not None:
             self._stopped = asked
             self._clearing = Clearing(lambda: self._traces, self._limits.grace)
             self._log.say(_stop_words(asked, self._limits))
+
+    def _silence(self, now: float) -> float:
+        size = self._log.size()
+        if size != self._size:
+            self._size, self._heard = size, now
+        return now - self._heard
 
     def _tell(self) -> None:
         if self._stopped is None and not self._told and self._clearing is not None and self._clearing.asked:
@@ -166,6 +184,8 @@ def status_of(status: int) -> Dict[str, Optional[int]]:
 def _stop_words(asked: str, limits: Limits) -> str:
     if asked == "timeout":
         why = "it has run for its timeout of {:g} s".format(limits.timeout or 0)
+    elif asked == "no_output":
+        why = "it has printed nothing for {:g} s".format(limits.no_output or 0)
     else:
         why = _WHY.get(asked, asked)
     return "{}: asked to end, killed after {:g} s".format(why, limits.grace)

@@ -22,7 +22,7 @@ DETAIL_LIMIT = 400
 class Outcome(NamedTuple):
     """What is known when the last process is gone. stopped: why we ended it, or None.
 
-    stopped is "cancel", "timeout", "log" (it grew beyond its limit) or "gone" (the spool was removed).
+    stopped is "cancel", "timeout", "no_output", "log" (it grew beyond its limit) or "gone" (the spool was removed).
     """
 
     exit_code: Optional[int]
@@ -69,18 +69,18 @@ def conclude(outcome: Outcome) -> Ending:
     """Name the reason of an end.
 
     A leader that ended with 0 while it was being cancelled has succeeded: it used its grace to finish. One that was
-    told to stop at its timeout has not, whatever it says: it ran too long. 128+n of a shell is an exit code; only the
+    told to stop at its timeout or for its silence has not, whatever it says. 128+n of a shell is an exit code; only the
     leader's own death by a signal is a signal.
     """
     code, signum = outcome.exit_code, outcome.signal
-    if code == 0 and outcome.stopped != "timeout":
+    if code == 0 and outcome.stopped not in ("timeout", "no_output"):
         return Ending("exit_zero", 0, None, "")
     if outcome.stopped == "cancel":
         return Ending("cancelled_by_user", code, signum, "")
     if outcome.stopped == "log":
         return Ending("log_too_large", code, signum, "")
-    if outcome.stopped == "timeout":
-        return Ending("timeout", code, signum, "")
+    if outcome.stopped in ("timeout", "no_output"):
+        return Ending(outcome.stopped, code, signum, "")
     if code == ACTIVATION_FAILED and ACTIVATION_WORDS in outcome.tail:
         return Ending("environment_missing", code, None, _line_with(outcome.tail, ACTIVATION_WORDS))
     known = _recognise(outcome.tail)

@@ -42,7 +42,7 @@ MAX_UNSTARTED = 3
 
 FEATURES = frozenset(
     {"setup", "secrets", "gpu_memory", "timeout"}
-    | {"needs", "priority", "max_parallel", "max_failures", "retry", "gpu_type", "gpu_share"}
+    | {"needs", "priority", "max_parallel", "max_failures", "retry", "no_output", "gpu_type", "gpu_share"}
 )
 """What a spec's `requires` may name; a job that wants more waits for a newer keeper instead of running without it."""
 

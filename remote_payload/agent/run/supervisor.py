@@ -220,7 +220,8 @@ class Supervision:
             raise _NoPython(fault.code, fault.message, fault.hint) from fault
 
     def _limits(self) -> Limits:
-        return Limits(self._spec["timeout"], float(self._spec["grace"]))
+        silence = self._spec.get("no_output")
+        return Limits(self._spec["timeout"], float(self._spec["grace"]), float(silence) if silence else None)
 
     def _lease(self) -> Dict[str, Any]:
         gpus = [{"index": gpu.number, "uuid": gpu.uuid, "share": gpu.share} for gpu in self.order.gpus]
