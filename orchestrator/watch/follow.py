@@ -16,6 +16,8 @@ from remote_payload.agent.wire.messages import JobView
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 """Seconds between tries to reach a host again; the last one repeats."""
 
+QUEUE = 64
+"""Events that wait to be taken; beyond that the hosts are not read, and their flow control holds them back."""
 SKIP_LEAVES = 256 * 1024
 """Bytes at the end of a log that are still shown when its middle is left out."""
 
@@ -122,7 +124,7 @@ class Follower:
         self._hosts = hosts
         self._logs = logs
         self._skip_behind = skip_behind
-        self._events: queue.Queue[Event | None] = queue.Queue(maxsize=1000)
+        self._events: queue.Queue[Event | None] = queue.Queue(maxsize=QUEUE)
         self._stop = threading.Event()
         self._positions = {job: _Position(*at) for job, at in (start or {}).items()}
         self._following: set[str] = set()
