@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.api.find import Located, each_once, match
+from orchestrator.api.find import Located, each_once, is_id, match
 from orchestrator.api.links import DEADLINE, Answer, Links
 from orchestrator.errors import HostError, UnreachableError, UsageError
 from orchestrator.hosts.inventory import HostEntry, Inventory
@@ -119,11 +119,11 @@ class Orch:
             "submission": spec["submission"], "owner": spec["owner"], "params": spec["params"], "state": "PENDING",
             "reason": None, "detail": "", "waiting_for": "queued", "attempt": 0, "attempts": [], "exit_code": None,
             "signal": None, "submitted_at": spec["submitted_at"], "started_at": None, "ended_at": None, "gpus": [],
-            "progress": None, "path": "", "pull": spec["pull"], "env_digest": None,
+            "progress": None, "path": "", "pull": spec["pull"], "env_digest": None, "hints": [],
         }  # fmt: skip
 
     def find(self, words: Sequence[str], hosts: Sequence[str] = ()) -> list[Located]:
-        """Return the jobs that JOB words name, asking only the hosts that can know.
+        """Return the jobs that JOB words name. Ids are found in every project: they mean one job wherever one stands.
 
         Raises:
             UsageError: a word names nothing in sight.
@@ -133,6 +133,9 @@ class Orch:
         try:
             return match(words, jobs)
         except UsageError as error:
+            if self.project is not None and all(map(is_id, words)):
+                self.project = None
+                return self.find(words, hosts)
             if errors:
                 silent = ", ".join(sorted(errors))
                 raise UnreachableError(

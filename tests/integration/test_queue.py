@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from remote_payload.agent.spool import atomic
+from remote_payload.agent.machine.gpu import read_gpus
+from remote_payload.agent.spool import atomic, gpu_use
+from remote_payload.agent.spool.views import Views
 from tests.harness.waiting import wait_until
 from tests.integration.keeper_host import KeeperHost, unpack_agent
 from tests.integration.stand_in_gpu import StandInGpus
@@ -202,3 +205,21 @@ def test_silence_ends_an_attempt_and_output_keeps_it(host: KeeperHost) -> None:
     assert end["reason"] == "no_output"
     assert "printed nothing for 0.6 s" in host.log(silent["id"])
     assert host.ended(busy["id"])["reason"] == "exit_zero"
+
+
+def test_the_gpus_of_an_attempt_are_sampled(host: KeeperHost, gpu: StandInGpus, tmp_path: Path) -> None:
+    gpu.use(4, busy=2)
+    job = host.spec(f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done", gpus=1)
+    host.submit(job)
+    place = host.attempt(job["id"])
+    host.started(job["id"])
+    (sample,) = wait_until(lambda: gpu_use.read_tail(place.gpu_use), 20, "a sample")
+    assert (sample["uuid"], sample["mem"], sample["util"]) == (gpu.uuids[0], 4, 2)
+    # Two minutes later:
+    for ago in (130, 60, 1):
+        gpu_use.append(place.gpu_use, read_gpus(path=str(host.tools))["gpus"], time.time() - ago)
+    view = Views(host.paths).view(job, {})
+    assert [hint["key"] for hint in view["hints"]] == ["gpu_unused"]
+    (tmp_path / "go").touch()
+    host.idle()
+    assert Views(host.paths).view(job, {})["hints"] == []

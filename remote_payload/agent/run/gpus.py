@@ -40,8 +40,13 @@ class GpuWatch:
     def table(self, leased: AbstractSet[str], now: float) -> GpuTable:
         """Return the table, asking again when it is too old to decide by. now: monotonic seconds."""
         if self._table is None or now - self._asked >= self._age_allowed(self._table, leased, now):
-            self._table = read_gpus(path=self.path)
-            self._asked = now
+            return self.ask(now)
+        return self._table
+
+    def ask(self, now: float) -> GpuTable:
+        """Ask nvidia-smi and return its table. now: monotonic seconds."""
+        self._table = read_gpus(path=self.path)
+        self._asked = now
         return self._table
 
     def known(self) -> Optional[GpuTable]:

@@ -27,6 +27,7 @@ from remote_payload.agent.run.needs import Needs, Unmet
 from remote_payload.agent.run.orphans import Orphans
 from remote_payload.agent.run.processes import MARKER_NAME, descendants, living, read_process, reap
 from remote_payload.agent.run.queue import Queue, Work
+from remote_payload.agent.run.sampler import Sampler
 from remote_payload.agent.run.scheduler import Candidate, Capacity, Launch, Plan, Waiting, pick
 from remote_payload.agent.run.tally import Failures, Tally, only
 from remote_payload.agent.spool import atomic, secrets
@@ -93,6 +94,7 @@ class Keeper:
         self._slots = max(1, int(cpu_quota()))
         self._needs = Needs(paths, self._queue.holds)
         self._failures = Failures()
+        self._sampler = Sampler(paths, self._gpus)
         self._allowed: Optional[Set[int]] = None
         self._most: Optional[int] = None
         self._given: Dict[str, Dict[str, int]] = {}
@@ -145,6 +147,7 @@ class Keeper:
             if work.live:
                 tally.add(work, self._given.get(work.id))
         self._builds.end_unwanted()
+        self._sampler.step(tally.held, time.monotonic())
         plan = self._pick(candidates, tally)
         for launch in plan.launches:
             self._launch(launch, plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional, Set
+from typing import Dict, Mapping, Optional, Set, Tuple
 
 from remote_payload.agent.run.queue import Work
 from remote_payload.agent.run.scheduler import WHOLE
@@ -17,6 +17,7 @@ class Tally:
         shared: {uuid: tenths} of GPUs in parts.
         cpu: live attempts without a GPU.
         live: {group: live attempts}.
+        held: {(job, attempt): {uuid: tenths}}.
         unsure: some supervisor has not said yet which GPUs it has; then nobody shares.
     """
 
@@ -25,6 +26,7 @@ class Tally:
         self.shared: Dict[str, int] = {}
         self.cpu = 0
         self.live: Dict[str, int] = {}
+        self.held: Dict[Tuple[str, int], Mapping[str, int]] = {}
         self.unsure = False
 
     def add(self, work: Work, given: Optional[Mapping[str, int]]) -> None:
@@ -36,6 +38,7 @@ class Tally:
             self.unsure = self.unsure or work.spec["gpus"] != 0
         elif not held:
             self.cpu += 1
+        self.held[work.id, work.attempt] = held or {}
         for uuid, tenths in (held or {}).items():
             if tenths >= WHOLE:
                 self.whole.add(uuid)

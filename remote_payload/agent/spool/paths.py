@@ -48,6 +48,7 @@ class AttemptPaths:
         lease, start, end: JSON, each written once.
         log: stdout and stderr of the job.
         script: the user's text.
+        gpu_use: gpu.jsonl, samples of its GPUs by the keeper.
     """
 
     def __init__(self, folder: str, number: int) -> None:
@@ -59,6 +60,7 @@ class AttemptPaths:
         self.end = os.path.join(folder, "end.json")
         self.log = os.path.join(folder, "log")
         self.script = os.path.join(folder, "script")
+        self.gpu_use = os.path.join(folder, "gpu.jsonl")
 
 
 class JobPaths:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, FrozenSet, NamedTuple, Optional
+from typing import Dict, FrozenSet, Mapping, NamedTuple, Optional
 
 PENDING = "PENDING"
 STARTING = "STARTING"
@@ -82,6 +82,15 @@ WAITING_REASONS: Dict[str, Dict[str, str]] = {
     "needs_newer_keeper": {"en": "waiting for a newer keeper", "zh": "等待更新的 keeper"},
 }
 
+HINTS: Dict[str, Dict[str, str]] = {
+    "gpu_unused": {
+        "en": "holds GPU {index} and does not use it: is torch.cuda.is_available() true? "
+        "are model and batches .to(device)?",
+        "zh": "占用了 GPU {index} 却没有使用：torch.cuda.is_available() 是否为 True？模型和数据是否都 .to(device)？",
+    },
+}
+"""What is worth telling while a job runs, by key; the words in braces are filled in."""
+
 SIGNAL_EXIT_BASE = 128
 
 
@@ -89,6 +98,14 @@ def state_of(reason: str) -> str:
     """Return the final state an end reason leads to; an unknown reason (a newer agent's) counts as FAILED."""
     known = END_REASONS.get(reason)
     return known.state if known else FAILED
+
+
+def hint_sentence(key: str, words: Mapping[str, str], language: str = "en") -> str:
+    """Return what people read for a hint; an unknown one (a newer agent's) is shown as its key."""
+    text = HINTS.get(key, {}).get(language, key)
+    for name, word in words.items():
+        text = text.replace("{" + name + "}", str(word))
+    return text
 
 
 def sentence(reason: Optional[str], language: str = "en") -> str:

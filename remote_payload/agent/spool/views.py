@@ -9,7 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.progress import parse_progress
 from remote_payload.agent.machine.text import neutralise
-from remote_payload.agent.spool import atomic, states
+from remote_payload.agent.spool import atomic, gpu_use, states
 from remote_payload.agent.spool.fold import (
     AttemptFacts,
     JobFacts,
@@ -21,7 +21,7 @@ from remote_payload.agent.spool.fold import (
 )
 from remote_payload.agent.spool.paths import EnvPaths, SpoolPaths
 from remote_payload.agent.spool.submissions import load_facts, read_waiting
-from remote_payload.agent.wire.messages import AttemptView, JobSpec, JobView
+from remote_payload.agent.wire.messages import AttemptView, Hint, JobSpec, JobView
 
 PROGRESS_TAIL = 8192
 """Bytes at the end of a log in which progress is looked for."""
@@ -84,12 +84,21 @@ class Views:
             progress = setup_progress(self._paths.env(env_digest), time.time())
         else:
             progress = self._look_for_progress(facts, state)
-        return {**_job_view(self._paths, facts, state, env_digest), "progress": progress}
+        hints = self._hints(facts, state)
+        return {**_job_view(self._paths, facts, state, env_digest), "progress": progress, "hints": hints}
 
     def views(self, specs: List[JobSpec]) -> List[JobView]:
         """Return several jobs as they are now."""
         waiting = read_waiting(self._paths)
         return [self.view(spec, waiting) for spec in specs]
+
+    def _hints(self, facts: JobFacts, state: JobState) -> List[Hint]:
+        last = facts.attempts[-1] if facts.attempts else None
+        if state.state != states.RUNNING or last is None or not (last.lease or {}).get("gpus"):
+            return []
+        samples = gpu_use.read_tail(self._paths.attempt(facts.spec["id"], last.number).gpu_use)
+        idle = gpu_use.unused(samples, time.time())
+        return [{"key": "gpu_unused", "words": {"index": str(idle)}}] if idle is not None else []
 
     def _look_for_progress(self, facts: JobFacts, state: JobState) -> Optional[Dict[str, Any]]:
         job = facts.spec["id"]
@@ -156,6 +165,7 @@ def _job_view(paths: SpoolPaths, facts: JobFacts, state: JobState, env_digest: O
         "gpus": last["gpus"] if last and not is_final(state.state) else [],
         "progress": None,
         "env_digest": env_digest,
+        "hints": [],
     }
 
 

@@ -162,6 +162,13 @@ class AttemptView(TypedDict):
     environment: Dict[str, Any]
 
 
+class Hint(TypedDict):
+    """Something worth telling while a job runs: a key of spool.states.HINTS, and the words it is filled with."""
+
+    key: str
+    words: Dict[str, str]
+
+
 class JobView(TypedDict):
     """A job as the host sees it now."""
 
@@ -188,6 +195,7 @@ class JobView(TypedDict):
     path: str
     pull: str
     env_digest: Optional[str]
+    hints: List[Hint]
 
 
 class OutputFile(TypedDict):

@@ -181,7 +181,15 @@ def _is_news(told: Optional[Tuple[str, JobView, float]], view: JobView, now: flo
 def _essence(view: JobView) -> str:
     """Return what is told at once when it changes: everything but progress and the lengths of logs."""
     attempts = [(each["number"], each["state"], each["reason"], each["started_at"]) for each in view["attempts"]]
-    parts = (view["state"], view["reason"], view["detail"], view["waiting_for"], view["env_digest"], attempts)
+    parts = (
+        view["state"],
+        view["reason"],
+        view["detail"],
+        view["waiting_for"],
+        view["env_digest"],
+        view["hints"],
+        attempts,
+    )
     return repr(parts)
 
 

@@ -14,7 +14,7 @@ def job(ident: str, name: str, submission: str, at: float, host: str = "box") ->
         "id": ident, "name": name, "job": name.split(".")[0], "project": "p", "submission": submission, "owner": "me",
         "params": {}, "state": "RUNNING", "reason": None, "detail": "", "waiting_for": None, "attempt": 1,
         "attempts": [], "exit_code": None, "signal": None, "submitted_at": at, "started_at": at, "ended_at": None,
-        "gpus": [], "progress": None, "path": "", "pull": "auto", "env_digest": None,
+        "gpus": [], "progress": None, "path": "", "pull": "auto", "env_digest": None, "hints": [],
     }  # fmt: skip
     return Located(host, view)
 
