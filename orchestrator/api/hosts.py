@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import socket
 import threading
 from collections.abc import Callable
@@ -95,9 +96,10 @@ def install_public_key(orch: Orch, entry: HostEntry) -> str:
         transport.close()
     if not said.strip().endswith((b"present", b"installed")):
         raise HostError(f"{entry.name} did not take the key", tail or "Its shell said nothing.", host=entry.name)
-    if f"-i {path}" not in entry.ssh:
+    option = f"-i {shlex.quote(str(path))}"
+    if option not in entry.ssh:
         head, _, rest = entry.ssh.partition(" ")
-        line = f"ssh -i {path} {rest}" if head == "ssh" and rest else f"ssh -i {path} {entry.ssh}"
+        line = f"ssh {option} {rest}" if head == "ssh" and rest else f"ssh {option} {entry.ssh}"
         orch.inventory.put(HostEntry(entry.name, line, entry.profile, entry.tags, entry.root, entry.python))
     return f"the key {path} opens {entry.name} now"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +37,7 @@ class SshLaptop:
             line = f"[127.0.0.1]:{self.proxy.port} {self.host.public_key()}\n"
             (orch_home / "known_hosts").write_text(line, encoding="utf-8")
         user = pwd.getpwuid(os.getuid()).pw_name
-        self.login = f"ssh -p {self.proxy.port} -i {key} {user}@127.0.0.1"
+        self.login = f"ssh -p {self.proxy.port} -i {shlex.quote(str(key))} {user}@127.0.0.1"
         self.laptop.orch("host", "add", self.NAME, self.login, "--no-check")
 
     def go(self) -> None:

@@ -84,7 +84,8 @@ class Reader:
 
 
 def test_every_command_in_the_pages_works(tmp_path: Path) -> None:
-    with SshLaptop(tmp_path) as box:
+    # Nothing may depend on paths without blanks.
+    with SshLaptop(tmp_path / "some where") as box:
         reader = Reader(box)
         typed = [line for page in PAGES for line in commands(page)]
         assert len(typed) > 8
@@ -92,6 +93,15 @@ def test_every_command_in_the_pages_works(tmp_path: Path) -> None:
             reader.type(line)
         assert list(box.laptop.folder.glob("results/s-*/train/model.txt"))
         box.laptop.orch("cancel", "--all", "-y", code=None)
+
+
+def test_a_key_below_a_folder_with_a_blank_opens_the_host(tmp_path: Path) -> None:
+    folder = tmp_path / "some where"
+    keys = [folder / "sshd" / "authorized_keys", folder / "host-home" / ".ssh" / "authorized_keys"]
+    with SshLaptop(folder, config=["AuthorizedKeysFile " + " ".join(f'"{path}"' for path in keys)]) as box:
+        box.laptop.orch("host", "key", box.NAME)
+        keys[0].write_text("")  # the key it was met with counts no more
+        assert box.laptop.orch("exec", box.NAME, "--", "echo", "in").stdout == "in\n"
 
 
 def _names(command: Any) -> set[str]:
