@@ -72,6 +72,11 @@ def match(words: Sequence[str], jobs: Sequence[Located]) -> list[Located]:
     return list(found.values())
 
 
+def is_id(word: str) -> bool:
+    """Return whether a word can only be the id of a job or submission, or the start of one."""
+    return bool(_ID.fullmatch(word))
+
+
 def _match_one(word: str, jobs: Sequence[Located]) -> list[Located]:
     if _ID.fullmatch(word):
         key = "submission" if word.startswith("s-") else "id"

@@ -147,7 +147,7 @@ def _tell_interrupted(orch: Orch, sid: str) -> None:
         return
     doubt = [host for host, state in row.hosts.items() if state == SENT]
     if row.acked == row.jobs:
-        say(_way_back(sid))
+        complain(_way_back(sid), "")
         return
     for host in doubt:
         say(f"{host} was asked to queue its jobs and did not answer: it may have them", "yellow")
@@ -239,7 +239,7 @@ def follow(orch: Orch, jobs: Sequence[Located], *, pull: bool, passing: bool = F
         final = view.run()
     except KeyboardInterrupt:
         view.close()
-        say("Stopped." if passing else _way_back(jobs[0].view["submission"]))
+        complain("Stopped." if passing else _way_back(jobs[0].view["submission"]), "")
         return EXIT_INTERRUPT
     finally:
         view.close()

@@ -138,6 +138,26 @@ def test_ctrl_c_after_the_acknowledgement_detaches(laptop: Laptop) -> None:
     assert list((laptop.folder / "results").glob("s-*/train/log"))
 
 
+def test_quiet_shows_only_what_jobs_write_and_the_way_back(laptop: Laptop) -> None:
+    laptop.jobs_yaml("jobs: {a: {run: echo hello}}\n")
+    done = laptop.orch("submit", "-q")
+    assert (done.stdout, done.stderr) == ("a │ hello\n", "")
+    laptop.jobs_yaml(f"jobs: {{a: {{run: 'echo one; {HOLD}'}}, b: {{run: 'echo lost >&2; exit 4'}}}}\n")
+    with Terminal(laptop, "-q", "submit") as terminal:
+        terminal.wait_for("b │ lost")
+        terminal.press("ctrl-c")
+        assert terminal.wait() == 130
+        assert "orch attach s-" in terminal.text()
+    (laptop.home / "go").touch()
+    done = laptop.orch("wait", "-q", code=1)
+    assert done.stdout == "" and "lost" in done.stderr
+    assert done.stderr.splitlines()[-1] == "b: the command ended with an error (exit code 4)"
+
+
+def test_a_state_that_is_none_is_a_sentence(laptop: Laptop) -> None:
+    assert "Did you mean running?" in laptop.orch("status", "--state", "runing", code=2).stderr
+
+
 def test_a_second_ctrl_c_changes_nothing(laptop: Laptop) -> None:
     laptop.jobs_yaml(f"jobs: {{train: {{run: 'echo one; {HOLD}'}}}}\n")
     with Terminal(laptop, "submit") as terminal:
@@ -185,6 +205,8 @@ def test_closing_the_terminal_harms_no_job(laptop: Laptop, tmp_path: Path) -> No
     # Another laptop that knows nothing but the host.
     other = Laptop(laptop.home, tmp_path / "elsewhere", env={"ORCH_HOME": str(tmp_path / "second")})
     other.orch("host", "add", "box", "local")
+    (job,) = laptop.json("status")["jobs"]
+    assert "line 300" in other.orch("logs", job["id"]).stdout, "an id needs no project"
     for seat in (laptop, other):
         seat.orch("wait", "train", "-p", "digits")
         assert seat.orch("logs", "train", "-p", "digits").stdout == wanted
