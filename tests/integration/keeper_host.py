@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from orchestrator.remote.payload import payload
+from remote_payload.agent.machine.identity import host_id
 from remote_payload.agent.run.processes import MARKER_NAME, living
 from remote_payload.agent.spool import atomic, manifests
 from remote_payload.agent.spool.paths import AttemptPaths, SpoolPaths
@@ -51,8 +52,11 @@ class KeeperHost:
         self.keepers: list[subprocess.Popen[bytes]] = []
         for each in (self.home, self.tools, *map(Path, self.paths.folders())):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
-        atomic.write_json(self.paths.host, {"host_id": "h-test", "boot": {}})
-        self.profile: dict[str, Any] = {"path": f"{self.tools}:/usr/local/bin:/usr/bin:/bin"}
+        identity = ["echo", str(folder)]
+        self.host_id = host_id(identity)
+        atomic.write_bytes(self.paths.version, b"1\n")
+        atomic.write_json(self.paths.host, {"host_id": self.host_id, "boot": {}})
+        self.profile: dict[str, Any] = {"path": f"{self.tools}:/usr/local/bin:/usr/bin:/bin", "identity": identity}
         atomic.write_json(self.paths.profile, self.profile)
 
     def spec(self, run: str, **more: Any) -> JobSpec:

@@ -49,7 +49,7 @@ def test_exit_codes_log_and_environment(host: KeeperHost) -> None:
     assert host.log(bad["id"]) == "to stderr\n"
     start = host.started(good["id"])
     assert start["boot"] == boot_identity()
-    assert start["host_id"] == "h-test"
+    assert start["host_id"] == host.host_id
     assert start["environment"]["version"].count(".") == 2
     host.idle()
     assert Path(host.paths.job(good["id"]).outputs).is_dir()

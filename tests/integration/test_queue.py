@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -223,3 +224,32 @@ def test_the_gpus_of_an_attempt_are_sampled(host: KeeperHost, gpu: StandInGpus, 
     (tmp_path / "go").touch()
     host.idle()
     assert Views(host.paths).view(job, {})["hints"] == []
+
+
+def test_another_hosts_queue_rests_until_it_is_adopted(host: KeeperHost) -> None:
+    job = host.spec("true")
+    atomic.write_json(host.paths.host, {"host_id": "h-another", "boot": {}})
+    host.store(job)
+    assert host.start_keeper().wait(20) == 0
+    assert "belongs to another host" in host.trouble()
+    assert not Path(host.paths.job(job["id"]).attempts).exists()
+    atomic.write_json(host.paths.host, {"host_id": host.host_id, "boot": {}})
+    host.start_keeper()
+    assert host.ended(job["id"])["reason"] == "exit_zero"
+
+
+def test_what_ran_on_the_host_before_is_lost_and_tried_again_here(host: KeeperHost, tmp_path: Path) -> None:
+    job = host.spec("echo again", retry={"max": 1, "on": ["host"], "backoff": 0.0})
+    host.store(job)
+    place = host.attempt(job["id"])
+    Path(place.folder).mkdir(parents=True)
+    # A pid of the other host that lives on this one too: it must be left alone.
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    start = {"pid": stranger.pid, "sid": stranger.pid, "start_ticks": 1, "started_at": 1.0, "host_id": "h-another"}
+    atomic.write_json(place.start, {**start, "boot": {"id": "x", "pid1_start": "1"}, "marker": "m", "gpus": []})
+    host.start_keeper()
+    assert host.ended(job["id"])["reason"] == "host_replaced"
+    assert host.ended(job["id"], 2)["reason"] == "exit_zero"
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional, Set, Union
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine import compat
 from remote_payload.agent.machine.cgroup import cpu_quota
-from remote_payload.agent.machine.identity import boot_identity
+from remote_payload.agent.machine.identity import boot_identity, host_id
 from remote_payload.agent.run import claim, gpulock, jobenv
 from remote_payload.agent.run.attempt import Wake
 from remote_payload.agent.run.builds import Broken, Builds
@@ -24,13 +24,14 @@ from remote_payload.agent.run.ending import Ending
 from remote_payload.agent.run.gpus import GpuWatch
 from remote_payload.agent.run.keeperlog import KeeperLog
 from remote_payload.agent.run.needs import Needs, Unmet
-from remote_payload.agent.run.orphans import Orphans
+from remote_payload.agent.run.orphans import Here, Orphans
 from remote_payload.agent.run.processes import MARKER_NAME, descendants, living, read_process, reap
 from remote_payload.agent.run.queue import Queue, Work
 from remote_payload.agent.run.sampler import Sampler
 from remote_payload.agent.run.scheduler import Candidate, Capacity, Launch, Plan, Waiting, pick
 from remote_payload.agent.run.tally import Failures, Tally, only
 from remote_payload.agent.spool import atomic, secrets
+from remote_payload.agent.spool.hostroot import owner_of, require_own
 from remote_payload.agent.spool.paths import SpoolPaths
 from remote_payload.agent.spool.place import agent_dir
 
@@ -71,6 +72,8 @@ def main(argv: List[str]) -> int:
         signal.signal(signum, _nothing)
     log = KeeperLog(paths.keeper_log)
     os.dup2(log.descriptor, 2)
+    if not _is_this_hosts(paths, log):
+        return 0
     log.say("keeper {} begins".format(os.getpid()))
     me = read_process(os.getpid())
     atomic.write_json(paths.keeper_pid, {"pid": os.getpid(), "start_ticks": me.start if me else 0, "at": time.time()})
@@ -90,7 +93,7 @@ class Keeper:
         self._spawner = claim.Spawner(paths, log.descriptor)
         self._builds = Builds(paths, self._spawner)
         self._gpus = GpuWatch(gpulock.spool_key(paths.root))
-        self._orphans = Orphans(paths, boot_identity(), self._heirs)
+        self._orphans = Orphans(paths, Here(owner_of(paths), boot_identity()), self._heirs)
         self._slots = max(1, int(cpu_quota()))
         self._needs = Needs(paths, self._queue.holds)
         self._failures = Failures()
@@ -288,6 +291,16 @@ def _shed_environment(argv: List[str]) -> None:
     if MARKER_NAME in os.environ:
         arguments = [sys.executable, "-I", "-S", agent_dir(), "keeper", *argv]
         os.execve(sys.executable, arguments, jobenv.agent_environment(os.environ))
+
+
+def _is_this_hosts(paths: SpoolPaths, log: KeeperLog) -> bool:
+    """Whether the spool is this host's: a shared or copied home brings those of others along."""
+    try:
+        require_own(paths, host_id((atomic.read_json(paths.profile) or {}).get("identity")))
+    except AgentFault as fault:
+        log.say("keeper {} ends: {}".format(os.getpid(), fault.message))
+        return False
+    return True
 
 
 def _take(lock: int) -> bool:

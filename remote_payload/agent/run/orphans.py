@@ -23,19 +23,26 @@ class _Case(NamedTuple):
     clearing: Clearing
 
 
+class Here(NamedTuple):
+    """This host's id, and the identity of this boot of it (machine.identity)."""
+
+    host_id: str
+    boot: Dict[str, str]
+
+
 class Orphans:
     """The orphaned attempts being ended now; each is advanced by `step` and holds up nobody.
 
     Args:
         paths: of the spool.
-        boot: this boot's identity (machine.identity.boot_identity).
+        here: this host and this boot of it.
         heirs: called before each scan; returns children of this process that it did not start: they were a dead
             supervisor's.
     """
 
-    def __init__(self, paths: SpoolPaths, boot: Dict[str, str], heirs: Callable[[], AbstractSet[int]]) -> None:
+    def __init__(self, paths: SpoolPaths, here: Here, heirs: Callable[[], AbstractSet[int]]) -> None:
         self._paths = paths
-        self._boot = boot
+        self._here = here
         self._heirs = heirs
         self._cases: Dict[Key, _Case] = {}
 
@@ -67,7 +74,9 @@ class Orphans:
         if case is None:
             return False
         place = self._paths.attempt(job, number)
-        if start.get("boot") != self._boot:
+        if start.get("host_id") not in (None, self._here.host_id):
+            ending = Ending("host_replaced", None, None, "it ran on another host, whose queue this one took over")
+        elif start.get("boot") != self._here.boot:
             ending = Ending("host_rebooted", None, None, "the host was restarted while it ran")
         elif case.clearing.step(time.monotonic()):
             count = case.clearing.asked

@@ -54,11 +54,12 @@ END_REASONS: Dict[str, Reason] = {
     "log_too_large": Reason(FAILED, False, "its log passed the limit", "日志超过上限"),
     "cancelled_by_user": Reason(CANCELLED, False, "cancelled on request", "已按要求取消"),
     "supervisor_died": Reason(LOST, True, "its supervisor was killed", "监督进程被杀死"),
+    "host_replaced": Reason(LOST, True, "its host was replaced by another", "运行它的主机已被另一台替换"),
     "host_rebooted": Reason(LOST, True, "the host restarted while it ran", "运行期间主机重启"),
 }
 
 RETRY_ON: Dict[str, FrozenSet[str]] = {
-    "host": frozenset({"host_rebooted", "supervisor_died", "spawn_failed"}),
+    "host": frozenset({"host_rebooted", "host_replaced", "supervisor_died", "spawn_failed"}),
     "oom": frozenset({"out_of_memory"}),
     "cuda": frozenset({"cuda_error"}),
     "timeout": frozenset({"timeout", "no_output"}),

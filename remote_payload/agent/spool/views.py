@@ -52,10 +52,12 @@ class Views:
 
     Args:
         paths: of the spool.
+        moved: it is another host's; then that is what its jobs wait for.
     """
 
-    def __init__(self, paths: SpoolPaths) -> None:
+    def __init__(self, paths: SpoolPaths, moved: bool = False) -> None:
         self._paths = paths
+        self._moved = moved
         self._known: Dict[str, _Known] = {}
         self._progress: Dict[str, _Progress] = {}
 
@@ -78,7 +80,7 @@ class Views:
             facts, env_digest = self._look(spec)
         except AgentFault as fault:
             return _broken_view(self._paths, spec, fault.message)
-        facts = facts._replace(waiting=waiting.get(spec["id"]))
+        facts = facts._replace(waiting={"reason": "spool_moved"} if self._moved else waiting.get(spec["id"]))
         state = fold(facts, time.time())
         if state.waiting_for == "env_building" and env_digest is not None:
             progress = setup_progress(self._paths.env(env_digest), time.time())

@@ -7,7 +7,7 @@ import threading
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from remote_payload.agent.faults import AgentFault
-from remote_payload.agent.spool.hostroot import Spool
+from remote_payload.agent.spool.hostroot import Spool, require_own
 from remote_payload.agent.spool.packs import PackIndex
 from remote_payload.agent.spool.paths import SpoolPaths, is_digest
 from remote_payload.agent.spool.place import agent_dir
@@ -39,7 +39,7 @@ class Context:
         with self._guard:
             self._spool, self.profile = spool, profile
             self._book = Submissions(spool.paths)
-            self._views = Views(spool.paths)
+            self._views = Views(spool.paths, spool.moved)
             self._packs = PackIndex(spool.paths)
 
     @property
@@ -61,6 +61,15 @@ class Context:
     @property
     def paths(self) -> SpoolPaths:
         """The names in the open spool. Raises AgentFault: not_open."""
+        return self.spool.paths
+
+    def own(self) -> SpoolPaths:
+        """Return the names in the open spool, for what starts something.
+
+        Raises:
+            AgentFault: not_open, or moved when the spool is another host's.
+        """
+        require_own(self.spool.paths, self.spool.host_id)
         return self.spool.paths
 
     @property

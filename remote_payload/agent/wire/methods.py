@@ -61,6 +61,8 @@ METHODS: Dict[str, Method] = {
     "gpus": Method(methods_host.gpus, {}),
     "facts": Method(methods_host.facts, {"deep": optional(FLAG, False), "python": optional(OBJECT)}),
     "resolve_python": Method(methods_host.resolve, {"python": OBJECT, "profile": optional(OBJECT)}),
+    "adopt": Method(methods_host.adopt, {"host_id": optional(TEXT), "by": optional(TEXT, "")}, INLINE),
+    "pause": Method(methods_host.pause, {"on": FLAG, "by": optional(TEXT, "")}),
     "gc": Method(
         methods_host.gc,
         {"dry_run": optional(FLAG, False), "unpulled": optional(FLAG, False), "older_than": optional(SECONDS)},

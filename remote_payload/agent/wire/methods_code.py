@@ -65,7 +65,7 @@ def put_pack(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
 
 def enqueue(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     """Store a submission; the rename of its file is the acknowledgement."""
-    paths = context.paths
+    paths = context.own()
     request = _unpacked(call.body)
     submission = check_submission(request.get("submission"))
     if hashlib.sha256(canonical(submission)).hexdigest() != args["digest"]:

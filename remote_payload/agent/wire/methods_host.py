@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any, Dict, Mapping, cast
@@ -9,10 +10,12 @@ from typing import Any, Dict, Mapping, cast
 from remote_payload.agent.machine.facts import collect, hello_facts
 from remote_payload.agent.machine.gpu import read_gpus
 from remote_payload.agent.run.environments import expand, list_conda, resolve_python
+from remote_payload.agent.spool import atomic
 from remote_payload.agent.spool.fold import fold, is_final
 from remote_payload.agent.spool.gc import DEFAULT_OLDER_THAN, Gc, Wish
-from remote_payload.agent.spool.hostroot import open_spool
-from remote_payload.agent.spool.keeper_start import keeper_view
+from remote_payload.agent.spool.hostroot import adopt as adopt_spool
+from remote_payload.agent.spool.hostroot import foreign_spools, open_spool
+from remote_payload.agent.spool.keeper_start import keeper_view, poke, start_keeper
 from remote_payload.agent.spool.submissions import is_surely_over
 from remote_payload.agent.wire.context import Context, agent_hash
 from remote_payload.agent.wire.messages import GpuTable, PythonSpec
@@ -38,9 +41,40 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     context.bind(spool, profile)
     unsure = [spec for spec in context.jobs() if not is_surely_over(spool.paths, spec["id"])]
     live = sum(not is_final(view["state"]) for view in context.views.views(unsure))
+    others = [each._asdict() for each in foreign_spools(spool)]
     return Answer(
-        {"host_id": spool.host_id, "root": spool.paths.root, "keeper": keeper_view(spool.paths), "jobs_live": live}
+        {
+            "host_id": spool.host_id,
+            "root": spool.paths.root,
+            "keeper": keeper_view(spool.paths),
+            "jobs_live": live,
+            "owner": spool.owner,
+            "moved": spool.moved,
+            "others": others,
+        }
     )
+
+
+def adopt(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Make another host's spool this host's own, and let its queue go on here."""
+    del call
+    spool = adopt_spool(context.spool, args["host_id"], args["by"])
+    context.bind(spool, context.profile)
+    return Answer({"host_id": spool.host_id, "root": spool.paths.root, "keeper": start_keeper(spool.paths)})
+
+
+def pause(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Let nothing new start on this host, or let it go on."""
+    del call
+    paths = context.own()
+    if args["on"]:
+        atomic.create_json(paths.paused, {"at": time.time(), "by": args["by"]})
+        poke(paths)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(paths.paused)
+        start_keeper(paths)
+    return Answer({"paused": os.path.exists(paths.paused)})
 
 
 def ping(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:

@@ -77,7 +77,7 @@ def cancel(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     specs = context.find_all(args["ids"])
     for spec in specs:
         _cancel_one(context, spec, args["by"])
-    if specs:
+    if specs and not context.spool.moved:
         # What runs is ended by its own supervisor; a keeper is needed for what nobody supervises.
         try:
             start_keeper(context.paths)
@@ -89,6 +89,7 @@ def cancel(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
 def retry(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     """Allow ended jobs one more attempt; the same request twice counts once, and a live job is left alone."""
     del call
+    context.own()
     specs = context.find_all(args["ids"])
     for spec in specs:
         _retry_one(context, spec, args["request"])
@@ -105,7 +106,7 @@ def give_secrets(context: Context, call: Call, args: Mapping[str, Any]) -> Answe
     for spec in specs:
         if not is_final(fold(load_facts(context.paths, spec), time.time()).state):
             secrets.store(context.paths, spec, values[spec["id"]])
-    if specs:
+    if specs and not context.spool.moved:
         start_keeper(context.paths)
     return Answer({})
 

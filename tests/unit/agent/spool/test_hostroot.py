@@ -9,7 +9,7 @@ import pytest
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.spool import atomic
-from remote_payload.agent.spool.hostroot import Spool, open_spool
+from remote_payload.agent.spool.hostroot import Spool, adopt, foreign_spools, open_spool, require_own
 from remote_payload.agent.spool.workdir import remove_tree
 
 
@@ -49,10 +49,38 @@ def test_a_disk_that_is_not_mounted_makes_no_second_queue(tmp_path: Path) -> Non
     assert code_of(tmp_path / "home", tmp_path / "data") == "root_missing"
 
 
-def test_a_copied_disk_is_another_hosts(tmp_path: Path) -> None:
-    opened(tmp_path / "home", tmp_path / "data")
-    assert code_of(tmp_path / "other", tmp_path / "data", who="clone") == "moved"
-    assert code_of(tmp_path / "other", tmp_path / "data", who="clone") == "moved"
+def test_a_copied_disk_is_another_hosts_until_it_is_adopted(tmp_path: Path) -> None:
+    mine = opened(tmp_path / "home", tmp_path / "data")
+    spool = opened(tmp_path / "other", tmp_path / "data", who="clone")
+    assert spool.moved and spool.owner == mine.host_id != spool.host_id
+    with pytest.raises(AgentFault) as caught:
+        require_own(spool.paths, spool.host_id)
+    assert caught.value.code == "moved" and "orch host adopt" in (caught.value.hint or "")
+    assert not adopt(spool, None, "me", str(tmp_path / "other")).moved
+    assert not opened(tmp_path / "other", tmp_path / "data", who="clone").moved
+    require_own(spool.paths, spool.host_id)
+    assert opened(tmp_path / "home", tmp_path / "data").moved, "one host at a time"
+
+
+def test_a_shared_or_copied_home_brings_queues_of_others_along(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    second = opened(tmp_path, who="clone")
+    assert not second.moved and second.paths.root != first.paths.root
+    assert foreign_spools(second, str(tmp_path)) == [(first.host_id, first.paths.root)]
+    taken = adopt(second, first.host_id, "me", str(tmp_path))
+    assert taken.paths.root == first.paths.root
+    assert opened(tmp_path, who="clone").paths.root == first.paths.root
+    assert opened(tmp_path).moved, "who came back finds its queue taken over"
+    assert foreign_spools(taken, str(tmp_path)) == []
+
+
+def test_a_queue_in_use_is_not_given_up_for_another(tmp_path: Path) -> None:
+    first, second = opened(tmp_path), opened(tmp_path, who="clone")
+    Path(second.paths.submits, "s-abcd.json").write_text("{}")
+    for wanted, code in ((first.host_id, "conflict"), ("h-none", "not_found")):
+        with pytest.raises(AgentFault) as caught:
+            adopt(second, wanted, "me", str(tmp_path))
+        assert caught.value.code == code
 
 
 def test_another_layout_is_refused(tmp_path: Path) -> None:
