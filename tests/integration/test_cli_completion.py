@@ -30,7 +30,9 @@ def laptop(tmp_path: Path) -> Laptop:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m orchestrator.cli.main "$@"\n')
     program.chmod(0o755)
     made.env = {"PATH": f"{programs}:{made.environment()['PATH']}", "PS1": "$ ", "LANG": "C.UTF-8"}
-    (made.home / ".zshrc").write_text("PS1='$ '\n")
+    # A system's own rc files may put the folder into the prompt, and a long one breaks the line that is looked for.
+    for rc in (".bashrc", ".zshrc"):
+        (made.home / rc).write_text("PS1='$ '\n")
     return made
 
 
