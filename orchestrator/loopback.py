@@ -14,6 +14,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
+
 from orchestrator.errors import HostError
 
 SSHD_PLACES = ("/usr/sbin/sshd", "/usr/local/sbin/sshd", "/opt/homebrew/sbin/sshd")
@@ -35,14 +44,25 @@ def find_sshd() -> str:
 
 
 def make_key(path: Path) -> str:
-    """Make an ed25519 key pair without passphrase where there is none; return the public line."""
+    """Make an ed25519 key pair without passphrase where there is none; return the public line.
+
+    Made here, not by ssh-keygen, which not every laptop has. Of a key that is there already the public half is
+    written again when it is missing.
+    """
+    public = path.with_name(path.name + ".pub")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "orch", "-f", str(path)],
-            check=True, stdin=subprocess.DEVNULL, capture_output=True,
-        )  # fmt: skip
-    return path.with_name(path.name + ".pub").read_text(encoding="utf-8").strip()
+        key = Ed25519PrivateKey.generate()
+        _write_new(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    if not public.exists():
+        loaded = load_ssh_private_key(path.read_bytes(), None).public_key()
+        public.write_bytes(loaded.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b" orch\n")
+    return public.read_text(encoding="utf-8").strip()
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
 
 
 @dataclass

@@ -14,10 +14,11 @@ import paramiko
 from fabric import Config, Connection
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from orchestrator.errors import HostError, UnreachableError
+from orchestrator.errors import AuthenticationError, HostError, HostKeyError, UnreachableError
 from orchestrator.remote.asker import Asker
 from orchestrator.remote.auth import Login, Memory
 from orchestrator.remote.hostkeys import Checker, KnownHosts
+from orchestrator.remote.proxycommand import run_proxy_command
 from orchestrator.remote.ssh_config import Resolved
 
 KEEPALIVE = 30
@@ -41,6 +42,15 @@ class _QuickSocket(socket.socket):
 
 
 @dataclass
+class _Hop:
+    """A jump host: its connection, or why it let nobody in."""
+
+    connection: Connection | None = None
+    refusal: HostError | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
 class Dialer:
     """Makes connections; shares jump hosts and answers among them.
 
@@ -52,7 +62,7 @@ class Dialer:
     known: KnownHosts
     asker: Asker
     memory: Memory = field(default_factory=Memory)
-    _hops: dict[tuple[str, ...], tuple[Connection, threading.Lock]] = field(default_factory=dict)
+    _hops: dict[tuple[str, ...], _Hop] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _gates: dict[tuple[str, int], threading.Semaphore] = field(default_factory=dict)
 
@@ -82,9 +92,9 @@ class Dialer:
         finally:
             transport.close()
 
-    def _once(self, where: Resolved, name: str) -> Connection:
+    def _once(self, where: Resolved, name: str, *, jump: bool = False) -> Connection:
         known = KnownHosts(self.known.own, where.known_hosts)
-        checker = Checker(where, known, self.asker, name)
+        checker = Checker(where, known, self.asker, name, jump=jump)
         with self._gate(where):
             sock = self._socket(where, name)
             connection = Connection(
@@ -98,7 +108,7 @@ class Dialer:
                     "sock": sock,
                     "allow_agent": False,
                     "look_for_keys": False,
-                    "auth_strategy": Login(where, name, self.asker, self.memory),
+                    "auth_strategy": Login(where, where.alias if jump else name, self.asker, self.memory, jump=jump),
                     "banner_timeout": HANDSHAKE_SECONDS,
                     "auth_timeout": 30.0,
                     "transport_factory": _factory(checker.preferred_types()),
@@ -108,12 +118,13 @@ class Dialer:
             connection.client.set_missing_host_key_policy(checker)
             try:
                 connection.open()
-            except HostError:
-                connection.close()
-                raise
             except (paramiko.SSHException, OSError, EOFError) as error:
-                connection.close()
                 raise _unreachable(where, name, error) from error
+            finally:
+                if not connection.is_connected or not connection.transport.is_authenticated():
+                    # fabric's own close leaves a connection alone that was never open, and its socket with it.
+                    connection.client.close()
+                    sock.close()
         connection.transport.set_keepalive(KEEPALIVE)
         return connection
 
@@ -125,10 +136,10 @@ class Dialer:
         if where.jumps:
             return self._through(where, name)
         if where.proxy_command:
-            command = (
-                where.proxy_command.replace("%h", where.host).replace("%p", str(where.port)).replace("%r", where.user)
-            )
-            return paramiko.ProxyCommand(command.replace("%%", "%"))
+            try:
+                return run_proxy_command(where.proxy_command)
+            except OSError as error:
+                raise HostError(f"{name}: the ProxyCommand cannot be started: {error}", host=name) from error
         return _dial(where, name)
 
     def _through(self, where: Resolved, name: str) -> paramiko.Channel:
@@ -151,23 +162,29 @@ class Dialer:
         """The shared connection to the last hop: one login per bastion, however many hosts are behind it."""
         key = tuple(f"{hop.user}@{hop.host}:{hop.port}" for hop in jumps)
         with self._guard:
-            connection, lock = self._hops.get(key, (None, threading.Lock()))
-            self._hops[key] = (connection, lock)
-        with lock:
-            connection = self._hops[key][0]
-            if connection is None or not connection.transport or not connection.transport.is_active():
-                hop = jumps[-1] if jumps[-1].jumps else replace(jumps[-1], jumps=jumps[:-1])
-                connection = self._once(hop, f"{name} (jump host {hop.alias})")
-                self._hops[key] = (connection, lock)
-            return connection
+            hop = self._hops.setdefault(key, _Hop())
+        with hop.lock:
+            if hop.refusal is not None:
+                # Not tried again for each host behind it: a bastion bans who is refused too often.
+                raise hop.refusal
+            if hop.connection is None or not hop.connection.transport or not hop.connection.transport.is_active():
+                # The way to it is the one asked for, as with `ssh -J`, not what ssh_config says of that hop.
+                where = replace(jumps[-1], jumps=jumps[:-1])
+                try:
+                    hop.connection = self._once(where, name, jump=True)
+                except (HostKeyError, AuthenticationError) as refusal:
+                    hop.refusal = refusal
+                    raise
+            return hop.connection
 
     def close(self) -> None:
-        """Close the jump hosts."""
+        """Close the jump hosts, the innermost first."""
         with self._guard:
-            hops = [connection for connection, _ in self._hops.values() if connection is not None]
+            hops = sorted(self._hops.items(), key=lambda item: -len(item[0]))
             self._hops.clear()
-        for connection in hops:
-            connection.close()
+        for _, hop in hops:
+            if hop.connection is not None:
+                hop.connection.close()
 
 
 def _dial(where: Resolved, name: str) -> socket.socket:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
+import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,8 @@ from orchestrator.remote.asker import Asker
 from orchestrator.remote.ssh_config import Resolved
 
 FILE_NAME = "known_hosts"
+LOCK_SECONDS = 5.0
+"""A lock file older than what writing takes was left by somebody who died."""
 
 
 def fingerprint(key: paramiko.PKey) -> str:
@@ -48,26 +53,56 @@ class KnownHosts:
         return any(line.startswith("@revoked") and text in line for line in _lines([self.own, *self.others]))
 
     def add(self, name: str, key: paramiko.PKey, *, replace: bool = False) -> None:
-        """Write a key down in orch's file.
+        """Write a key down in orch's file; others may do the same at this moment.
 
         Args:
             replace: forget the other keys of that name there.
         """
-        kept = [] if not self.own.exists() else self.own.read_text(encoding="utf-8").splitlines()
-        if replace:
-            kept = [line for line in kept if not _names(line, name)]
         line = f"{name} {key.get_name()} {key.get_base64()}"
-        temporary = self.own.with_name(self.own.name + f".{os.getpid()}")
         self.own.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write("\n".join([*kept, line]) + "\n")
-        temporary.replace(self.own)
+        with _one_writer(self.own.with_name(self.own.name + ".lock")):
+            kept = list(_lines([self.own]))
+            if replace:
+                kept = [one for one in kept if not _names(one, name)]
+            if line in kept:
+                return
+            temporary = self.own.with_name(self.own.name + ".new")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write("\n".join([*kept, line]) + "\n")
+            temporary.replace(self.own)
+
+
+@contextlib.contextmanager
+def _one_writer(lock: Path) -> Iterator[None]:
+    """Hold a lock file: its being there is the lock, on every system; one that a dead writer left is taken over."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            break
+        except (FileExistsError, PermissionError):
+            # PermissionError: Windows says so of a file that is being removed.
+            if time.monotonic() > until or _age(lock) > LOCK_SECONDS:
+                break
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _lines(files: Iterable[Path]) -> Iterator[str]:
     for path in files:
         try:
-            yield from path.read_text(encoding="utf-8", errors="replace").splitlines()
+            yield from path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except OSError:
             continue
 
@@ -88,15 +123,25 @@ def _entry(line: str) -> HostKeyEntry | None:
 
 
 def _names(line: str, name: str) -> bool:
-    words = line.split()
-    if not words:
-        return False
-    for word in words[0].split(","):
-        if word == name:
-            return True
-        if word.startswith("|1|") and paramiko.HostKeys.hash_host(name, word) == word:
-            return True
-    return False
+    """Whether a line is about a host: by its name, hashed, or by a pattern (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+    found = False
+    for word in (line.split() or [""])[0].split(","):
+        if word.startswith("|1|"):
+            # paramiko asserts that a salt has its length.
+            with contextlib.suppress(ValueError, AssertionError):
+                found |= paramiko.HostKeys.hash_host(name, word) == word
+        elif word.startswith("!"):
+            if _matches(name, word[1:]):
+                return False
+        else:
+            found |= _matches(name, word)
+    return found
+
+
+def _matches(name: str, pattern: str) -> bool:
+    # Brackets are part of a name with a port; only * and ? stand for something else.
+    parts = (".*" if one == "*" else "." if one == "?" else re.escape(one) for one in pattern)
+    return re.fullmatch("".join(parts), name, re.IGNORECASE) is not None
 
 
 class Checker(paramiko.MissingHostKeyPolicy):
@@ -107,13 +152,15 @@ class Checker(paramiko.MissingHostKeyPolicy):
         known: the files.
         asker: asked about a key met for the first time.
         name: the host's name in the inventory, for the commands in hints.
+        jump: it is a jump host on the way to that host.
     """
 
-    def __init__(self, where: Resolved, known: KnownHosts, asker: Asker, name: str) -> None:
+    def __init__(self, where: Resolved, known: KnownHosts, asker: Asker, name: str, *, jump: bool = False) -> None:
         self._where = where
         self._known = known
         self._asker = asker
         self._name = name
+        self._what = f"the jump host {where.alias}, {where.key_entry}," if jump else where.key_entry
 
     def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:
         """Return when the key may be trusted.
@@ -124,24 +171,34 @@ class Checker(paramiko.MissingHostKeyPolicy):
         entry = self._where.key_entry
         on_record = self._known.lookup(entry)
         if self._known.revoked(key):
-            raise HostKeyError(f"{entry} shows a host key that is marked revoked ({fingerprint(key)})", host=self._name)
-        if any(one == key for one in on_record):
-            return
-        if any(one.get_name() == key.get_name() for one in on_record):
             raise HostKeyError(
-                f"the host key of {entry} changed: it shows {fingerprint(key)}",
+                f"{self._what} shows a host key that is marked revoked ({fingerprint(key)})",
+                "Somebody else may have this key: do not log in there before its owner gave it another.",
+                host=self._name,
+            )
+        if any(one == key for one in on_record) or self._known_without_port(key):
+            return
+        # Also a key of another kind is a change: the host was asked for the kind on record.
+        if on_record:
+            raise HostKeyError(
+                f"the host key of {self._what} changed: it shows {fingerprint(key)}",
                 "On rented machines a reset, another image, or a port that went to somebody else does this; "
                 f"elsewhere it may be an attack.\nWhen you know why: orch host trust {self._name} --replace",
                 host=self._name,
             )
         if not self._asker.trust(entry, key.get_name(), fingerprint(key)):
             raise HostKeyError(
-                f"the host key of {entry} is not known here ({key.get_name()} {fingerprint(key)})",
+                f"the host key of {self._what} is not known here ({key.get_name()} {fingerprint(key)})",
                 f"Compare it with the provider's, then: orch host trust {self._name}, or --accept-new in scripts.",
                 host=self._name,
             )
         self._known.add(entry, key)
 
+    def _known_without_port(self, key: paramiko.PKey) -> bool:
+        """As OpenSSH does for a name that stands in the user's files without a port."""
+        return not self._where.key_name and any(one == key for one in self._known.lookup(self._where.host))
+
     def preferred_types(self) -> list[str]:
         """Return the key types on record, so that the host is asked for a key we can compare."""
-        return [key.get_name() for key in self._known.lookup(self._where.key_entry)]
+        on_record = self._known.lookup(self._where.key_entry) or self._known.lookup(self._where.host)
+        return [key.get_name() for key in on_record]

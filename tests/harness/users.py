@@ -38,7 +38,12 @@ class SystemUser:
         _run("useradd", "-M", "-d", str(self.home), "-s", place, self.name)
         _run("chpasswd", text=f"{self.name}:{self.password}\n")
         self.uid = pwd.getpwnam(self.name).pw_uid
-        shutil.chown(self.home, self.name, self.name)
+        self.own(self.home)
+
+    def own(self, folder: Path) -> None:
+        """Give a folder and what is in it to the user."""
+        for place in (folder, *folder.rglob("*")):
+            os.lchown(place, self.uid, pwd.getpwnam(self.name).pw_gid)
 
     def processes(self) -> list[int]:
         """Return the pids of its processes."""
