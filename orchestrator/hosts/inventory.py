@@ -18,7 +18,7 @@ from orchestrator.errors import UsageError
 from orchestrator.hosts.profiles import AUTO, load_profiles
 from orchestrator.paths import private_folder
 from orchestrator.spec.expand import host_entry
-from orchestrator.spec.fields import HOST_NAME, TAG
+from orchestrator.spec.fields import HOST_MEANINGS, HOST_NAME, TAG
 from orchestrator.spec.jobs import HostEntry
 from orchestrator.spec.loader import read_document
 from orchestrator.spec.models import HostModel
@@ -34,7 +34,6 @@ FILE = "hosts.yaml"
 LOCK = "hosts.lock"
 LOCK_SECONDS = 15.0
 _HEAD = "# Hosts that orch knows. `orch host add` writes here; editing by hand is fine.\n"
-_RESERVED = ("any", "auto", "none")
 
 
 class Inventory:
@@ -60,7 +59,7 @@ class Inventory:
         problems = Problems(document)
         found = []
         for name, entry in document.root.entries.items():
-            if not re.fullmatch(HOST_NAME, name, re.ASCII):
+            if not re.fullmatch(HOST_NAME, name, re.ASCII) or name in HOST_MEANINGS:
                 problems.add(entry.place, f"{name[:60]!r} cannot be the name of a host")
             node = Map({}, entry.place) if is_null(entry.node) else entry.node
             model = problems.check(HostModel, node, f"host {name!r}", entry.place)
@@ -191,7 +190,7 @@ def _check_name(name: str) -> None:
         raise UsageError(
             f"a host cannot be called {name[:60]!r}", "Use letters, digits, _ . and -, a letter or _ first."
         )
-    if name in _RESERVED:
+    if name in HOST_MEANINGS:
         raise UsageError(f"a host cannot be called {name!r}: that word means something in jobs.yaml")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from orchestrator.spec.interpolate import check, fill
+from orchestrator.spec.interpolate import check, fill, quoted_twice
 from orchestrator.spec.jobs import GRACE, CodeSpec, ExpandedJob, HostChoice, HostWord, Secret, Setup
 from orchestrator.spec.matrix import ASK_ABOVE, Cell, cells
 from orchestrator.spec.models import JobModel, PythonModel
@@ -78,6 +78,7 @@ def warnings(raw: RawJob, document: Document, jobs: Sequence[ExpandedJob]) -> li
             found.append(f"{at}: {name} looks like a secret, and `env` is kept in plain text; name it under `secrets`")
         elif name == "CUDA_VISIBLE_DEVICES":
             found.append(f"{at}: CUDA_VISIBLE_DEVICES overrides the GPUs that orch gives the job")
+    found += quoted_twice(raw.node, [job.params for job in jobs], document)
     if len(jobs) > ASK_ABOVE:
         found.append(f"{document.at(raw.place)}: {raw.name} makes {len(jobs)} jobs")
     return found

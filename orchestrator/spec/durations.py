@@ -54,7 +54,7 @@ def parse_duration(text: str) -> float:
     try:
         return seconds_of(text)
     except ValueError as error:
-        raise UsageError(f"a duration {error}") from None
+        raise UsageError(f"the time {error}") from None
 
 
 def _parse(text: str) -> float | None:

@@ -16,6 +16,8 @@ from orchestrator.spec.words import near
 
 JOB_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,99}"
 HOST_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,99}"
+HOST_MEANINGS = ("any", "auto", "none")
+"""Words that mean something where a host's name may stand, and so are no names."""
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,255}"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}"
 PROJECT = r"\w[\w.-]{0,99}"
@@ -44,6 +46,12 @@ def typed(value: Any) -> str:
     if isinstance(value, int | float):
         return str(getattr(value, "text", value))
     raise ValueError("must be text")
+
+
+def _shown(value: Any) -> str:
+    """Return what stands in the file, for the end of a sentence."""
+    text = str(value).lower() if isinstance(value, bool) else str(getattr(value, "text", value))
+    return repr(text[:40])
 
 
 def _one_line(value: Any) -> str:
@@ -118,17 +126,14 @@ def _gpus(value: Any) -> Any:
     if value == "auto":
         return value
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_GPUS:
-        shown = getattr(value, "text", value)
-        raise ValueError(f"must be auto or a whole number of GPUs, not {str(shown)[:40]!r}")
+        raise ValueError(f"must be auto or a whole number of GPUs, not {_shown(value)}")
     return int(value)
 
 
 def _choice(*words: str) -> BeforeValidator:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in words:
-            shown = getattr(value, "text", value)
-            known = " or ".join(words)
-            raise ValueError(f"must be {known}, not {str(shown)[:40]!r}{near(str(shown), words)}")
+            raise ValueError(f"must be {' or '.join(words)}, not {_shown(value)}{near(str(value), words)}")
         return value
 
     return BeforeValidator(check)
@@ -220,7 +225,13 @@ Root = Annotated[
 SshText = Annotated[str, BeforeValidator(_ssh), WithJsonSchema({"type": "string", "minLength": 1})]
 
 JobName = Annotated[str, Word(JOB_NAME, "a name of letters, digits, _ and -, beginning with a letter or _")]
-HostName = Annotated[str, Word(HOST_NAME, "a name of letters, digits, _, - and ., beginning with a letter or _")]
+HostName = Annotated[
+    str,
+    Word(
+        rf"(?!(?:{'|'.join(HOST_MEANINGS)})$){HOST_NAME}",
+        "a name of letters, digits, _, - and . (but any, auto, none), beginning with a letter or _",
+    ),
+]
 EnvName = Annotated[str, Word(ENV_NAME, "a name of letters, digits and _, beginning with a letter or _")]
 SecretName = Annotated[str, Word(SECRET, "NAME, or NAME? when it is optional")]
 Tag = Annotated[str, Word(TAG, "a word")]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from orchestrator.spec.matrix import ARGS
-from orchestrator.spec.nodes import Entry, Leaf, Map, leaves
-from orchestrator.spec.problems import Problem, Problems
+from orchestrator.spec.nodes import Document, Leaf, Map, leaves
+from orchestrator.spec.problems import Problems
 from orchestrator.spec.words import listed, near
 
 _PATTERN = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _NAME = re.compile(r"matrix\.([A-Za-z_][A-Za-z0-9_-]*)", re.ASCII)
+_QUOTED = re.compile(r"""(["'])\$\{\{[^}]*\}\}\1""")
 _MAY_HOLD = ("run", "setup", "env")
 
 
@@ -53,35 +54,51 @@ def check(job: Map, known: Collection[str], problems: Problems) -> None:
         for path, leaf in leaves(entry.node, (name,)):
             if not isinstance(leaf.value, str) or "${{" not in leaf.text:
                 continue
-            try:
-                _check_leaf(path, leaf, known)
-            except Problem as problem:
-                # A block's own place is its `|`; the key above it is where people look.
-                place = _key_of(job, path).place if leaf.block else problem.place
-                problems.add(place, problem.sentence, problem.hint)
+            wrong = _wrong(path, leaf, known)
+            if wrong:
+                nth, sentence, hint = wrong
+                # In a block or a long text, the place of the reference itself is where people look.
+                place = problems.document.find("${{", leaf.place, nth) or leaf.place
+                problems.add(place, sentence, hint)
 
 
-def _key_of(job: Map, path: tuple[str, ...]) -> Entry:
-    entry = job.entries[path[0]]
-    for step in path[1:]:
-        if isinstance(entry.node, Map) and step in entry.node.entries:
-            entry = entry.node.entries[step]
-    return entry
+def quoted_twice(job: Map, cells: Sequence[Mapping[str, str]], document: Document) -> list[str]:
+    """Return a warning for every reference with quotes around it whose value is quoted too: the two undo each other.
+
+    Args:
+        job: with the defaults under it.
+        cells: of its matrix.
+        document: the file.
+    """
+    found = []
+    for name in ("run", "setup"):
+        for path, leaf in leaves(job.entries[name].node, (name,)) if name in job.entries else ():
+            if path == ("setup", "files"):
+                continue
+            for match in _QUOTED.finditer(leaf.text):
+                reference = match[0][1:-1]
+                if all(fill(reference, cell, shell=True) == fill(reference, cell, shell=False) for cell in cells):
+                    continue
+                nth = leaf.text.count("${{", 0, match.start())
+                at = document.at(document.find("${{", leaf.place, nth) or leaf.place)
+                found.append(f"{at}: the value of {reference} is quoted already; take the quotes around it away")
+    return found
 
 
-def _check_leaf(path: tuple[str, ...], leaf: Leaf, known: Collection[str]) -> None:
+def _wrong(path: tuple[str, ...], leaf: Leaf, known: Collection[str]) -> tuple[int, str, str] | None:
+    """Return what is wrong with the first bad reference of a text: (which one it is, sentence, hint)."""
     if path[0] not in _MAY_HOLD or path == ("setup", "files"):
-        raise Problem(leaf.place, f"${{{{ }}}} may stand in run, setup and env, not in `{path[-1]}`")
-    if leaf.text.count("${{") != len(_PATTERN.findall(leaf.text)):
-        raise Problem(leaf.place, "a ${{ has no }} after it")
-    for inner in _PATTERN.findall(leaf.text):
-        shown = f"${{{{ {inner.strip()[:60]} }}}}"
+        return 0, f"${{{{ }}}} may stand in run, setup and env, not in `{path[-1]}`", ""
+    for nth, piece in enumerate(leaf.text.split("${{")[1:]):
+        inner, closed, _ = piece.partition("}}")
+        if not closed:
+            return nth, "a ${{ has no }} after it", ""
+        shown = f"${{{{ {' '.join(inner.split())[:60]} }}}}"
         key = _NAME.fullmatch(inner.strip())
         if key is None:
-            what = "Known are ${{ matrix.KEY }} and ${{ matrix.args }}."
-            raise Problem(leaf.place, f"{shown} names nothing", what)
+            return nth, f"{shown} names nothing", "Known are ${{ matrix.KEY }} and ${{ matrix.args }}."
         if not known:
-            raise Problem(leaf.place, f"{shown} names nothing: the job has no matrix")
+            return nth, f"{shown} names nothing: the job has no matrix", ""
         if key[1] not in known and key[1] != ARGS:
-            hint = f"The matrix has {listed(known)}."
-            raise Problem(leaf.place, f"{shown} names nothing{near(key[1], [*known, ARGS])}", hint)
+            return nth, f"{shown} names nothing{near(key[1], [*known, ARGS])}", f"The matrix has {listed(known)}."
+    return None

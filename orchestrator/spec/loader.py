@@ -28,7 +28,13 @@ _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_OTHER_ENCODINGS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+_NO_CHARACTER = re.compile(r"\\U(?!000|0010)[0-9a-fA-F]{8}")
+_OTHER_ENCODINGS = (
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
 
 
 def read_document(path: Path, *, may_be_empty: bool = False) -> Document:
@@ -67,10 +73,14 @@ def parse_bytes(data: bytes, path: PurePath, *, may_be_empty: bool = False) -> D
     for mark, name in _OTHER_ENCODINGS:
         if data.startswith(mark):
             raise ConfigError(f"{start}: the file is {name}, and only UTF-8 is read", "Save it as UTF-8.")
+    if b"\0" in data[:4]:
+        # Every such encoding has a zero beside each plain letter, and a file of keys begins with plain letters.
+        raise ConfigError(f"{start}: the file is UTF-16 or UTF-32, and only UTF-8 is read", "Save it as UTF-8.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        place = _place_of(data[: error.start].decode("utf-8", "replace"))
+        # The error counts from behind a byte order mark.
+        place = _place_of(error.object[: error.start].decode("utf-8", "replace"))
         at = f"{path}:{place.line}:{place.column}"
         raise ConfigError(f"{at}: the file is not UTF-8 text", "Save it as UTF-8.") from None
     return parse_text(text, path, may_be_empty=may_be_empty)
@@ -87,8 +97,12 @@ def parse_text(text: str, path: PurePath, *, may_be_empty: bool = False) -> Docu
         root = _Builder(blank).build(YAML(typ="safe", pure=True).parse(io.StringIO(text)))
     except MarkedYAMLError as error:
         raise _yaml_error(blank, error) from None
-    except (YAMLError, ValueError, OverflowError) as error:
-        # An escape such as "\UFFFFFFFF" names no character; ruamel lets Python's own errors out then.
+    except (ValueError, OverflowError):
+        # ruamel lets Python's own errors out when an escape such as "\UFFFFFFFF" names no character.
+        found = _NO_CHARACTER.search(text)
+        place = _place_of(text[: found.start()]) if found else Place(1, 1)
+        raise blank.error(place, "this is not YAML: an escape (\\) here names no character") from None
+    except YAMLError as error:
         raise blank.error(Place(1, 1), f"this is not YAML: {_one_line(str(error))}") from None
     if root is None and may_be_empty:
         return blank

@@ -89,6 +89,17 @@ class Document:
     text: str
     root: Map
 
+    def find(self, text: str, place: Place, nth: int) -> Place | None:
+        """Return where some text stands for the nth time (from 0) at a place or after it; None = nowhere."""
+        lines = self.text.splitlines(keepends=True)
+        start = sum(len(line) for line in lines[: place.line - 1]) + place.column - 1
+        for _ in range(nth + 1):
+            start = self.text.find(text, start) + 1
+            if not start:
+                return None
+        lines = self.text[:start].splitlines()
+        return Place(len(lines), len(lines[-1]))
+
     def at(self, place: Place) -> str:
         """Return `file:line:column`."""
         return f"{self.path}:{place.line}:{place.column}"

@@ -8,13 +8,18 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.spec.fields import Sentence
-from orchestrator.spec.nodes import Document, Map, Node, Place, Seq, plain
+from orchestrator.spec.nodes import Document, Leaf, Map, Node, Place, Seq, plain
 from orchestrator.spec.sshline import NO_PASSWORD
 from orchestrator.spec.words import counted, listed, near
 
 M = TypeVar("M", bound=BaseModel)
 
 _PASSWORDS = frozenset(("password", "passwd", "pass", "pwd", "passphrase"))
+_OTHER_MEANING = frozenset((
+    "cpus", "disk", "gpu_type", "guard", "max_gpus", "memory", "no_output", "patch", "price", "python", "retry",
+    "subdir", "uv",
+))  # fmt: skip
+"""Keys that mean something of their own, though not here: a name that only looks like them would be bad advice."""
 _TYPES = {
     "dict_type": "must be a map",
     "model_type": "must be a map",
@@ -74,7 +79,9 @@ class Problems:
         if not self.found:
             return
         # The same wrong default is found again in every job.
-        distinct = {(one.place, one.sentence): one for one in self.found}
+        distinct: dict[Place, Problem] = {}
+        for one in self.found:
+            distinct.setdefault(one.place, one)
         first, *others = sorted(distinct.values(), key=lambda one: one.place)
         hint = first.hint
         if others:
@@ -119,6 +126,8 @@ def _translate(part: _Part, error: Any) -> Problem:
     if kind == "extra_forbidden":
         return _unknown_key(part, loc)
     spot = _locate(part, loc)
+    if isinstance(spot.node, Leaf) and "${{" in spot.node.text:
+        return Problem(spot.node.place, f"${{{{ }}}} may stand in run, setup and env, not in `{spot.name}`")
     cause = (error.get("ctx") or {}).get("error")
     if isinstance(cause, Sentence):
         return Problem(spot.node.place, str(cause), cause.hint)
@@ -145,7 +154,8 @@ def _unknown_key(part: _Part, loc: tuple[Any, ...]) -> Problem:
             place, "a password may not stand in a file that is shared and kept", f"Take it out: {NO_PASSWORD}."
         )
     hint = f"Known here: {listed(known, 20)}."
-    return Problem(place, f"unknown key {key[:60]!r} in {_named(part, loc[:-1])}{near(key, known)}", hint)
+    nearest = "" if key in _OTHER_MEANING else near(key, known)
+    return Problem(place, f"unknown key {key[:60]!r} in {_named(part, loc[:-1])}{nearest}", hint)
 
 
 def _named(part: _Part, loc: tuple[Any, ...]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.errors import ConfigError
 from orchestrator.spec.jobs import Secret
+from orchestrator.spec.loader import read_document
 from orchestrator.spec.nodes import Document, Place
 from orchestrator.spec.words import listed
 
@@ -91,6 +92,20 @@ def find_secrets(wanted: Iterable[tuple[Secret, str]], sources: Sequence[Source]
         hint = f"Set it on this computer: {ways}. If the job can do without, name it `{first}?`."
         raise ConfigError(f"{position}: the {word} {listed(missing)} {is_are} not set", hint)
     return values
+
+
+def refuse_found(path: Path, values: Mapping[str, str]) -> None:
+    """Refuse a file in which a value stands that was found for one of its secrets, wherever it was found.
+
+    Args:
+        path: the jobs.yaml; it need not exist.
+        values: by name.
+
+    Raises:
+        ConfigError: with the place, and without the value.
+    """
+    if path.exists():
+        refuse_values(read_document(path), values, values)
 
 
 def refuse_values(document: Document, names: Iterable[str], environ: Mapping[str, str] | None = None) -> None:

@@ -61,9 +61,7 @@ def _run(folder: Path) -> str:
     for name in _WRAPPERS:
         if (folder / name).is_file():
             return f"bash {name}"
-    scripts = sorted(
-        path.name for path in folder.glob("*.py") if not path.name.startswith(("_", "setup", "test", "conf"))
-    )
+    scripts = sorted(path.name for path in folder.glob("*.py") if not path.name.startswith(_NOT_TRAINING))
     mains = [name for name in scripts if _has_main(folder / name)]
     for name in mains or scripts:
         if _PLAIN.fullmatch(name):

@@ -135,6 +135,7 @@ def test_remove_to_nothing_and_begin_again(tmp_path: Path) -> None:
         ("box: {ssh: 'root:x@h'}\n", "1:12: a password stands in the login line"),
         ("box: [\n", "this is not YAML"),
         ("a b: {ssh: h}\n", "1:1: 'a b' cannot be the name of a host"),
+        ("any: {ssh: h}\n", "1:1: 'any' cannot be the name of a host"),
     ],
 )
 def test_a_file_spoilt_by_hand_is_one_sentence_and_is_not_rewritten(tmp_path: Path, text: str, sentence: str) -> None:
