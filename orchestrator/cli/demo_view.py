@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -44,7 +45,8 @@ def demo(host: str | None, folder: Path | None) -> int:
         code = _on_own_host(folder)
     if code == EXIT_OK:
         orch = _as_typed()
-        say(NEXT.format(add=ADD.format(orch=orch), orch=orch))
+        for line in NEXT.format(add=ADD.format(orch=orch), orch=orch).splitlines():
+            say(line)
     return code
 
 
@@ -78,9 +80,9 @@ def _cancel_all(home: Path, host: str) -> None:
 
 
 def _as_typed() -> str:
-    """Return how this program is called here: in a clone it is .venv/bin/orch, which no PATH leads to."""
+    """Return how this program is called from any folder: in a clone no PATH leads to .venv/bin/orch."""
     program = Path(sys.argv[0])
-    return "orch" if program.name != "orch" or shutil.which("orch") else str(program)
+    return "orch" if program.name != "orch" or shutil.which("orch") else shlex.quote(str(program.absolute()))
 
 
 @contextmanager

@@ -73,8 +73,9 @@ def test_installed_from_its_wheel_it_runs_everything_and_ends_by_itself(tmp_path
     assert "epoch 3/3" in done.stdout
     assert "started a real sshd on 127.0.0.1:" in done.stderr
     assert f"results/{view['submission']}/train" in done.stderr.replace("\n", "")
-    assert 'orch host add box "ssh -p 38076 root@connect.example.com"' in done.stderr
-    assert done.stderr.rstrip().endswith("orch submit jobs.yaml")
+    told = [line.strip() for line in done.stderr.splitlines()]
+    assert 'orch host add box "ssh -p 38076 root@connect.example.com"' in told
+    assert told[-2:] == ["orch init", "orch submit jobs.yaml"]
     # Nothing was written but the demo's own folder and the laptop's state.
     assert [path.name for path in laptop.folder.iterdir()] == ["orch-demo"]
     assert {path.name for path in laptop.home.iterdir()} <= {"orch", ".config", ".cache"}
