@@ -49,8 +49,8 @@ def line(names: str, key: paramiko.PKey) -> str:
         ("[10.0.0.1]:2222", "[10.0.0.1]:2222", True),
         ("[10.0.0.1]:*", "[10.0.0.1]:2222", True),
         ("1", "[10.0.0.1]:2222", False),
-        (paramiko.HostKeys.hash_host("[h]:2"), "[h]:2", True),
-        (paramiko.HostKeys.hash_host("[h]:2"), "[h]:3", False),
+        pytest.param(paramiko.HostKeys.hash_host("[h]:2"), "[h]:2", True, id="hashed"),
+        pytest.param(paramiko.HostKeys.hash_host("[h]:2"), "[h]:3", False, id="hashed, another"),
         ("|1|nonsense|x", "box", False),
     ],
 )
