@@ -7,7 +7,7 @@ import shlex
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.api.core import Orch
 from orchestrator.api.links import LOCAL
@@ -17,7 +17,7 @@ from orchestrator.hosts.target import parse_ssh_line
 from orchestrator.loopback import make_key
 from orchestrator.remote.hostkeys import KnownHosts, fingerprint
 from orchestrator.remote.ssh import pump, system_ssh_argv
-from orchestrator.remote.ssh_config import resolve
+from orchestrator.remote.ssh_config import Resolved, resolve
 
 KEY = "id_ed25519"
 
@@ -37,6 +37,7 @@ class KeyOffer:
         label: the name in known_hosts.
         known: it is trusted already.
         changed: another key is on record.
+        jump: it is the key of a jump host; the host's own comes after it.
         accept: call it to trust the key from now on.
     """
 
@@ -45,6 +46,7 @@ class KeyOffer:
     fingerprint: str
     known: bool
     changed: bool
+    jump: bool
     accept: Callable[[], None]
 
 
@@ -54,7 +56,7 @@ def _needs_ssh(entry: HostEntry) -> None:
 
 
 def show_host_key(orch: Orch, entry: HostEntry) -> KeyOffer:
-    """Return the key a host shows, without logging in.
+    """Return the key a host shows, without logging in; of a jump host before it, when that one is not trusted yet.
 
     Raises:
         UsageError: the host is this machine.
@@ -62,7 +64,15 @@ def show_host_key(orch: Orch, entry: HostEntry) -> KeyOffer:
     """
     _needs_ssh(entry)
     where = resolve(parse_ssh_line(entry.ssh))
-    key = orch.links.dialer.server_key(where, entry.name)
+    for number, hop in enumerate(where.jumps):
+        offer = _offer(orch, replace(hop, jumps=where.jumps[:number]), entry.name, jump=True)
+        if not offer.known:
+            return offer
+    return _offer(orch, where, entry.name)
+
+
+def _offer(orch: Orch, where: Resolved, name: str, *, jump: bool = False) -> KeyOffer:
+    key = orch.links.dialer.server_key(where, name)
     known = KnownHosts(orch.links.dialer.known.own, where.known_hosts)
     on_record = known.lookup(where.key_entry)
     return KeyOffer(
@@ -71,6 +81,7 @@ def show_host_key(orch: Orch, entry: HostEntry) -> KeyOffer:
         fingerprint=fingerprint(key),
         known=any(one == key for one in on_record),
         changed=bool(on_record) and all(one != key for one in on_record),
+        jump=jump,
         accept=lambda: known.add(where.key_entry, key, replace=True),
     )
 

@@ -13,6 +13,7 @@ from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import EXIT_OK, UsageError
 from orchestrator.remote.agent_link import AgentLink
 from orchestrator.remote.link_host import ExecRun
+from orchestrator.text import neutralise
 from orchestrator.watch.collapse import LineCollapser
 
 HOST_TROUBLE = 255
@@ -28,7 +29,8 @@ def execute(words: Sequence[str], everywhere: bool, accept_new: bool) -> int:
         codes = []
         for name, answer in answers.items():
             if answer.error:
-                sys.stderr.write(f"orch: {name}: {answer.error.message}\n")
+                said = [f"orch: {name}: {answer.error.message}", *answer.error.hint.splitlines()]
+                sys.stderr.write("\n  ".join(map(neutralise, said)) + "\n")
             codes.append(HOST_TROUBLE if answer.value is None else answer.value)
             if GLOBALS.json:
                 emit({"host": name, "exit_code": codes[-1]})

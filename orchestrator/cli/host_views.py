@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.api import Orch
 from orchestrator.api.check import check_hosts
-from orchestrator.api.hosts import install_public_key, show_host_key
+from orchestrator.api.hosts import KeyOffer, install_public_key, show_host_key
 from orchestrator.cli import ask
 from orchestrator.cli.check_view import as_json
 from orchestrator.cli.console import OUT, duration, emit, plain, say, table
@@ -149,24 +149,29 @@ def install_key(name: str, accept_new: bool) -> int:
 def trust(name: str, replace: bool, yes: bool) -> int:
     """Do `orch host trust`."""
     with opened() as orch:
-        return _trust(orch, name, replace, yes)
+        # Each jump host on the way shows its key before the host can show its own.
+        while (offer := show_host_key(orch, orch.host(name))).jump:
+            if not _trust(name, offer, replace, yes):
+                return EXIT_HOST
+        return EXIT_OK if _trust(name, offer, replace, yes) else EXIT_HOST
 
 
-def _trust(orch: Orch, name: str, replace: bool, yes: bool) -> int:
-    offer = show_host_key(orch, orch.host(name))
-    OUT.print(plain(f"{offer.label}: {offer.key_type} {offer.fingerprint}"))
+def _trust(name: str, offer: KeyOffer, replace: bool, yes: bool) -> bool:
+    """Show a key and take it when the person says so; False when it is left alone."""
+    what = f"{offer.label} (a jump host)" if offer.jump else offer.label
+    OUT.print(plain(f"{what}: {offer.key_type} {offer.fingerprint}"))
     if offer.known:
         say("this key is trusted already")
-        return EXIT_OK
+        return True
     if offer.changed:
         say(
             "another key is on record for it: rented machines get new keys when reset, and ports change hands", "yellow"
         )
         if not replace:
             say(f"to replace it: orch host trust {name} --replace")
-            return EXIT_HOST
+            return False
     if not yes:
         ask.confirm("Trust this key from now on?")
     offer.accept()
-    say(f"{name} is trusted")
-    return EXIT_OK
+    say(f"{what if offer.jump else name} is trusted")
+    return True

@@ -83,7 +83,9 @@ class Dialer:
 
     def server_key(self, where: Resolved, name: str) -> paramiko.PKey:
         """Return the key a host shows, without logging in there (its hops are logged in to)."""
-        transport = paramiko.Transport(self._socket(where, name))
+        checker = Checker(where, KnownHosts(self.known.own, where.known_hosts), self.asker, name)
+        # Asked for the kind on record: another kind of key could not be compared with it.
+        transport = _factory(checker.preferred_types())(self._socket(where, name))
         try:
             transport.start_client(timeout=HANDSHAKE_SECONDS)
             return transport.get_remote_server_key()
