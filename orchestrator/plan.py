@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from orchestrator.errors import RefusedError
+from remote_payload.agent.wire.gpu_names import of_type
 
 
 @dataclass(frozen=True)
@@ -17,22 +19,35 @@ class HostLoad:
         gpu_memory_mib: memory of each usable GPU, MiB; None where the tool does not say.
         free_gpus: how many of them nobody uses.
         queue: live jobs there now.
+        gpu_names: their names, in the same order; empty = not known.
+        speed: of the slowest of them, in any unit; the same for all hosts that are compared.
     """
 
     name: str
     gpu_memory_mib: tuple[int | None, ...] = ()
     free_gpus: int = 0
     queue: int = 0
+    gpu_names: tuple[str, ...] = ()
+    speed: float = 0.0
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What one job asks for: the hosts it may go to, in the person's order, and its GPUs ("auto" or a count)."""
+    """What one job asks for: hosts it may go to, in the person's order, and GPUs ("auto", a count, or a part)."""
 
     key: str
     hosts: tuple[str, ...]
     gpus: int | float | str = "auto"
     gpu_memory_mib: int = 0
+    gpu_type: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job that waits on a host and may go to others."""
+
+    wish: Wish
+    host: str
 
 
 MEMORY_TOLERANCE = 0.95
@@ -41,15 +56,20 @@ MEMORY_TOLERANCE = 0.95
 
 def fits(wish: Wish, load: HostLoad) -> bool:
     """Return whether the host could ever run the job, once everything else there is gone."""
-    wanted = 0 if wish.gpus == "auto" else int(wish.gpus)
-    big_enough = [m for m in load.gpu_memory_mib if m is None or m >= wish.gpu_memory_mib * MEMORY_TOLERANCE]
-    if wish.gpu_memory_mib and wish.gpus == "auto":
+    wanted = 0 if wish.gpus == "auto" else ceil(float(wish.gpus))
+    if (wish.gpu_memory_mib or wish.gpu_type) and wish.gpus == "auto":
         wanted = 1
-    return len(big_enough) >= wanted
+    names = load.gpu_names or ("",) * len(load.gpu_memory_mib)
+    good = [
+        memory
+        for memory, name in zip(load.gpu_memory_mib, names, strict=True)
+        if (memory is None or memory >= wish.gpu_memory_mib * MEMORY_TOLERANCE) and of_type(name, wish.gpu_type)
+    ]
+    return len(good) >= wanted
 
 
 def place(wishes: Sequence[Wish], loads: Mapping[str, HostLoad]) -> dict[str, str]:
-    """Return the host of each job: first by free GPUs that fit, then by the shorter queue, then by the order given.
+    """Return the host of each job: by free GPUs that fit, the shorter queue, the faster GPUs, then the order given.
 
     Args:
         wishes: the jobs in submission order.
@@ -58,7 +78,7 @@ def place(wishes: Sequence[Wish], loads: Mapping[str, HostLoad]) -> dict[str, st
     Raises:
         RefusedError: no reachable host can ever run one of the jobs.
     """
-    free = {name: load.free_gpus for name, load in loads.items()}
+    free: dict[str, float] = {name: load.free_gpus for name, load in loads.items()}
     queue = {name: load.queue for name, load in loads.items()}
     placed: dict[str, str] = {}
     for wish in wishes:
@@ -66,17 +86,51 @@ def place(wishes: Sequence[Wish], loads: Mapping[str, HostLoad]) -> dict[str, st
         if not able:
             raise RefusedError(_why_not(wish, loads), "Ask for less under `resources`, or name another host.")
         wanted = _wanted(wish, loads)
-        best = min(able, key=lambda name: (free[name] < wanted[name], queue[name], wish.hosts.index(name)))
+        best = min(
+            able,
+            key=lambda name: (free[name] < wanted[name], queue[name], -loads[name].speed, wish.hosts.index(name)),
+        )
         placed[wish.key] = best
         free[best] -= wanted[best]
         queue[best] += 1
     return placed
 
 
-def _wanted(wish: Wish, loads: Mapping[str, HostLoad]) -> dict[str, int]:
+def balance(waiting: Sequence[Waiting], loads: Mapping[str, HostLoad]) -> dict[str, str]:
+    """Return {job: new host} of waiting jobs that would start sooner elsewhere.
+
+    A job goes where enough GPUs are free for it; else from the longest queue to one shorter by two or more.
+
+    Args:
+        waiting: the jobs in the order they would start.
+        loads: every reachable host; `queue` counts the waiting ones too.
+    """
+    free: dict[str, float] = {name: load.free_gpus for name, load in loads.items()}
+    queue = {name: load.queue for name, load in loads.items()}
+    moved: dict[str, str] = {}
+    for job in waiting:
+        wish = job.wish
+        able = [name for name in wish.hosts if name in loads and name != job.host and fits(wish, loads[name])]
+        wanted = _wanted(wish, loads)
+        if job.host not in loads or free[job.host] >= wanted[job.host] > 0:
+            # It starts where it is as soon as its host looks.
+            free[job.host] = free.get(job.host, 0) - wanted.get(job.host, 0)
+            continue
+        better = [name for name in able if free[name] >= wanted[name] > 0 or queue[name] + 2 <= queue[job.host]]
+        if not better:
+            continue
+        best = min(better, key=lambda name: (free[name] < wanted[name], queue[name], -loads[name].speed))
+        moved[wish.key] = best
+        free[best] -= wanted[best]
+        queue[best] += 1
+        queue[job.host] -= 1
+    return moved
+
+
+def _wanted(wish: Wish, loads: Mapping[str, HostLoad]) -> dict[str, float]:
     if wish.gpus != "auto":
-        return dict.fromkeys(loads, int(wish.gpus))
-    return {name: 1 if load.gpu_memory_mib else 0 for name, load in loads.items()}
+        return dict.fromkeys(loads, float(wish.gpus))
+    return {name: 1.0 if load.gpu_memory_mib else 0.0 for name, load in loads.items()}
 
 
 def _why_not(wish: Wish, loads: Mapping[str, HostLoad]) -> str:
@@ -85,6 +139,7 @@ def _why_not(wish: Wish, loads: Mapping[str, HostLoad]) -> str:
         return f"no host for {wish.key} can be reached ({', '.join(wish.hosts)})"
     asked = "a GPU" if wish.gpus == "auto" else f"{wish.gpus} GPU(s)"
     memory = f" with {wish.gpu_memory_mib} MiB" if wish.gpu_memory_mib else ""
+    memory += f" of type {wish.gpu_type}" if wish.gpu_type else ""
     have = "; ".join(f"{name} has {_describe(loads[name])}" for name in known)
     return f"{wish.key} asks for {asked}{memory}, and that can never be met: {have}"
 
@@ -92,5 +147,7 @@ def _why_not(wish: Wish, loads: Mapping[str, HostLoad]) -> str:
 def _describe(load: HostLoad) -> str:
     if not load.gpu_memory_mib:
         return "no GPU"
-    sizes = ", ".join("?" if m is None else f"{m} MiB" for m in load.gpu_memory_mib)
+    names = load.gpu_names or ("",) * len(load.gpu_memory_mib)
+    memories = ["?" if m is None else f"{m} MiB" for m in load.gpu_memory_mib]
+    sizes = ", ".join(f"{name} {memory}".strip() for name, memory in zip(names, memories, strict=True))
     return f"{len(load.gpu_memory_mib)} GPU(s) ({sizes})"

@@ -110,7 +110,8 @@ class Orch:
 
     def remember(self, host: str, views: Sequence[JobView]) -> None:
         """Keep what a host said, for when it cannot be reached."""
-        self.store.save_views(host, views, time.time())
+        # What was moved away is remembered where it is now.
+        self.store.save_views(host, [view for view in views if view["reason"] != "moved"], time.time())
 
     def first_view(self, spec: JobSpec) -> JobView:
         """Return the view of a job that was just acknowledged, before the host has said more."""

@@ -37,15 +37,16 @@ def newest_first(jobs: Iterable[Located]) -> list[Located]:
 def each_once(jobs: Iterable[Located], sent_to: Callable[[str], str | None]) -> list[Located]:
     """Return each job once, where two names of the inventory lead to one machine.
 
-    A fresh answer counts more than a cached one; then the name the job was sent to.
+    The host a job was moved to counts more than the one it left; then a fresh answer more than a cached one; then the
+    name the job was sent to.
 
     Args:
         sent_to: host's name by job id, None when unknown.
     """
     found: dict[str, Located] = {}
 
-    def rank(job: Located) -> tuple[bool, bool]:
-        return job.seen_at is not None, sent_to(job.view["id"]) != job.host
+    def rank(job: Located) -> tuple[bool, bool, bool]:
+        return job.view["reason"] == "moved", job.seen_at is not None, sent_to(job.view["id"]) != job.host
 
     for job in jobs:
         other = found.setdefault(job.view["id"], job)

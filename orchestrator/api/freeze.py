@@ -19,6 +19,8 @@ from remote_payload.agent.wire.messages import JobSpec, Submission
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 RESULTS = "results"
+NOT_WORK = frozenset({"id", "submission", "submitted_at", "owner", "name", "hosts", "priority"})
+"""Fields of a spec that say nothing of what the job does."""
 
 
 def new_id(kind: str) -> str:
@@ -110,7 +112,8 @@ def freeze(
             submitted_at=now,
             setup_files=setup_files(job.setup, [entry["p"] for entry in tree.manifest["entries"]]),
         )
-        frozen.jobs.append(FrozenJob(spec, tree, job, tuple(hosts(job))))
+        spec["hosts"] = list(hosts(job))
+        frozen.jobs.append(FrozenJob(spec, tree, job, tuple(spec["hosts"])))
         given = {secret["name"]: values[secret["name"]] for secret in spec["secrets"] if secret["name"] in values}
         if given:
             frozen.secrets[spec["id"]] = given
@@ -126,5 +129,5 @@ def _scan(folder: Path, code: CodeSpec, cache: HashCache) -> Tree:
 
 def fingerprint(spec: JobSpec) -> str:
     """Return a digest of what the job does, the same for two submits of the same thing."""
-    same = {k: v for k, v in spec.items() if k not in ("id", "submission", "submitted_at", "owner", "name")}
+    same = {k: v for k, v in spec.items() if k not in NOT_WORK}
     return hashlib.sha256(canonical(json.loads(json.dumps(same)))).hexdigest()

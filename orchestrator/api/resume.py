@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator.api.core import Orch
+from orchestrator.api.move import SecretValues
+from orchestrator.api.move import finish as finish_move
 from orchestrator.api.submit import SentBytes, hand_over, pack_request
 from orchestrator.errors import RefusedError
 from orchestrator.ship.scan import Tree
-from orchestrator.store import ACKED, DROPPED, SENT, SubmissionRow
+from orchestrator.store import ACKED, DROPPED, PLANNED, SENT, SubmissionRow
 
 
 def drop(orch: Orch, row: SubmissionRow) -> list[str]:
@@ -16,6 +18,10 @@ def drop(orch: Orch, row: SubmissionRow) -> list[str]:
 
     A part that was being sent when the line broke may be queued there: the host is the one to ask.
     """
+    if is_move(orch, row):
+        raise RefusedError(
+            f"{row.id} is a move: its jobs wait nowhere until it is finished", "Finish it: orch submit --resume."
+        )
     uncertain = [host for host, state in row.hosts.items() if state == SENT]
     for host, state in row.hosts.items():
         if state != ACKED:
@@ -30,6 +36,27 @@ def settle(orch: Orch, sid: str) -> SubmissionRow | None:
         return row
     drop(orch, row)
     return None
+
+
+def is_move(orch: Orch, row: SubmissionRow) -> bool:
+    """Return whether a submission takes waiting jobs to another host."""
+    return any("moved_from" in part for part in orch.store.frozen(row.id).values())
+
+
+def resume_move(orch: Orch, row: SubmissionRow, values: SecretValues) -> list[str]:
+    """Finish a move; returns the ids of the jobs that wait on their new host now.
+
+    Args:
+        values: finds secrets on the laptop.
+
+    Raises:
+        HostError: a host cannot be reached; may be tried again.
+    """
+    moved = []
+    for host, submission in orch.store.frozen(row.id).items():
+        if row.hosts.get(host) not in (ACKED, DROPPED):
+            moved += finish_move(orch, submission, host, values, row.hosts.get(host, PLANNED))
+    return moved
 
 
 def resume(

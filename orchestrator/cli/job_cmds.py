@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs of this module to the program."""
     app.command()(command(submit))
     app.command(context_settings={"allow_interspersed_args": False})(command(run))
-    for verb in (init, check, attach, wait, cancel, retry):
+    for verb in (init, check, attach, wait, cancel, retry, move):
         app.command()(command(verb))
 
 
@@ -192,6 +192,29 @@ def cancel(
     from orchestrator.cli import change_views
 
     return change_views.cancel(jobs or [], everything, yes)
+
+
+def move(
+    jobs: Jobs = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Wait on this host instead.", autocompletion=complete.hosts)
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", min=-100, max=100, help="Another place in the queue; higher goes first.")
+    ] = None,
+    balance: Annotated[bool, typer.Option("--balance", help="What would start sooner on another host.")] = False,
+    yes: Yes = False,
+) -> int:
+    """Let waiting jobs wait elsewhere, or at another place in line.
+
+    \b
+    orch move train --host box2
+    orch move train.3 --priority 10
+    orch move --balance
+    """
+    from orchestrator.cli import move_view
+
+    return move_view.move(jobs or [], host, priority, balance, yes)
 
 
 def retry(

@@ -17,6 +17,7 @@ from orchestrator.api.submit import Brake, Submitted, arrange, send, twins
 from orchestrator.cli import ask
 from orchestrator.cli.console import complain, counted, emit, say, size
 from orchestrator.cli.live import LiveView
+from orchestrator.cli.move_view import values_of
 from orchestrator.cli.opening import opened
 from orchestrator.cli.plan_view import show_plan, upload_bar
 from orchestrator.cli.pull_view import pull_all
@@ -164,20 +165,24 @@ def _way_back(sid: str) -> str:
 
 def finish_interrupted(wish: Wish, *, drop: bool) -> int:
     """Do `orch submit --resume` or `--drop`."""
-    file = load(wish)
+    file = load(wish) if wish.file.exists() else None
     with opened(file, accept_new=wish.accept_new) as orch:
         rows = orch.store.interrupted(orch.project)
         if not rows:
             say("no submit was interrupted here")
             return EXIT_OK
         for row in rows:
+            if interrupted.is_move(orch, row) and not drop:
+                moved = interrupted.resume_move(orch, row, values_of)
+                say(f"the move {row.id} is finished: {len(moved)} jobs wait on {', '.join(row.hosts)}", "bold")
+                continue
             if drop:
                 uncertain = interrupted.drop(orch, row)
                 say(f"{row.id} is forgotten")
                 for host in uncertain:
                     say(f"  {host} may have got it before the line broke: orch status --host {host}", "yellow")
                 continue
-            frozen = frozen_from(orch, file)
+            frozen = frozen_from(orch, file or load(wish))
             values = {name: value for named in frozen.secrets.values() for name, value in named.items()}
             with upload_bar() as bar:
                 hosts = interrupted.resume(orch, row, frozen.trees, values, bar)

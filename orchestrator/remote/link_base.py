@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from typing import Any
 
 from orchestrator.errors import AgentError
 from orchestrator.remote.rpc import Rpc
 from remote_payload.agent.wire.protocol import Frame
+
+MAX_UNPACKED = 512 * 1024 * 1024
+"""Largest list that is unpacked, in bytes."""
 
 
 class LinkBase:
@@ -40,3 +45,20 @@ def number(frame: Frame, key: str, host: str) -> int:
     if type(value) is not int or value < 0:
         raise AgentError(f"{host} sent a piece without {key!r}", host=host, code="internal")
     return value
+
+
+def unpacked(body: bytes, host: str, what: str) -> dict[str, Any]:
+    """Return the object that a zlib'd JSON body holds.
+
+    Raises:
+        AgentError: it is damaged, no object, or larger than MAX_UNPACKED.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(body, MAX_UNPACKED)
+        said = json.loads(text) if unpacker.eof else None
+    except (zlib.error, ValueError) as error:
+        raise AgentError(f"{host} sent a broken list of {what}", host=host, code="internal") from error
+    if not isinstance(said, dict):
+        raise AgentError(f"{host} sent a broken list of {what}", host=host, code="internal")
+    return said

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 from orchestrator.errors import AgentError
-from orchestrator.remote.link_base import LinkBase, given, number
+from orchestrator.remote.link_base import LinkBase, given, number, unpacked
 from orchestrator.remote.link_types import FilePiece, Have, PackSource
 from orchestrator.remote.streaming import Stream
 from remote_payload.agent.wire.messages import OutputList
-
-MAX_OUTPUT_LIST = 512 * 1024 * 1024
-"""Largest unpacked list of outputs that is read, in bytes."""
 
 
 class FileRead:
@@ -63,19 +58,24 @@ class FileMethods(LinkBase):
         }
         return int(self.bulk().upload("put_pack", args, pack.chunks(), progress).result["stored"])
 
+    def read_blobs(self, blobs: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
+        """Yield the contents of stored files in pieces: (digest, bytes), one file after the other.
+
+        Args:
+            blobs: {SHA-256: size in bytes}.
+        """
+        hashes = list(blobs)
+        with self.bulk().stream("read_blobs", hashes=hashes, sizes=[blobs[one] for one in hashes]) as stream:
+            for frame in stream:
+                position = number(frame, "n", self.name)
+                if not 0 <= position < len(hashes):
+                    raise AgentError(f"{self.name} sent a file nobody asked for", host=self.name, code="internal")
+                yield hashes[position], frame.body
+
     def outputs(self, job: str) -> OutputList:
         """Return the list of a job's result files with their digests (the host reads every one of them)."""
         body = self.rpc.call("outputs", timeout=None, job=job).body
-        unpacker = zlib.decompressobj()
-        try:
-            text = unpacker.decompress(body, MAX_OUTPUT_LIST)
-            whole = unpacker.eof
-            listed = json.loads(text) if whole else None
-        except (zlib.error, ValueError) as error:
-            raise AgentError(f"{self.name} sent a broken list of outputs", host=self.name, code="internal") from error
-        if not isinstance(listed, dict):
-            raise AgentError(f"{self.name} sent a broken list of outputs", host=self.name, code="internal")
-        return cast(OutputList, listed)
+        return cast(OutputList, unpacked(body, self.name, "outputs"))
 
     def read_file(self, job: str, root: str, path: str, offset: int = 0, length: int | None = None) -> FileRead:
         """Read one file of a job.

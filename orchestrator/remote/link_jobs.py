@@ -6,9 +6,9 @@ import secrets as random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from orchestrator.remote.link_base import LinkBase, given, number
-from orchestrator.remote.link_types import Enqueued, LogPart, LogPiece, Status
-from remote_payload.agent.wire.messages import JobView
+from orchestrator.remote.link_base import LinkBase, given, number, unpacked
+from orchestrator.remote.link_types import Enqueued, LogPart, LogPiece, Status, Withdrawn
+from remote_payload.agent.wire.messages import JobSpec, JobView, Manifest
 
 ENQUEUE_TIMEOUT = 300.0
 """Seconds; the request itself may be megabytes over a slow line."""
@@ -96,6 +96,26 @@ class JobMethods(LinkBase):
         """
         request = request or random.token_hex(8)
         return cast("dict[str, str]", self.rpc.call("retry", ids=list(ids), request=request).result["jobs"])
+
+    def specs(self, ids: Sequence[str]) -> tuple[list[JobSpec], dict[str, Manifest]]:
+        """Return jobs as they were submitted, and the manifests of their code by snapshot id."""
+        said = unpacked(self.rpc.call("specs", timeout=None, ids=list(ids)).body, self.name, "jobs")
+        return cast("list[JobSpec]", said["specs"]), cast("dict[str, Manifest]", said["manifests"])
+
+    def withdraw(self, ids: Sequence[str], request: str, to: str) -> Withdrawn:
+        """Let waiting jobs go to another host; from the answer on nothing starts them here.
+
+        Args:
+            ids: the jobs.
+            request: id of the submission they go in; the same request twice is answered the same.
+            to: where they go, for people.
+        """
+        return cast(Withdrawn, self.rpc.call("withdraw", ids=list(ids), request=request, to=to).result)
+
+    def prioritise(self, ids: Sequence[str], priority: int, by: str) -> list[str]:
+        """Change the place of waiting jobs in the queue; return those that still waited."""
+        said = self.rpc.call("prioritise", ids=list(ids), priority=priority, by=by)
+        return cast("list[str]", said.result["changed"])
 
     def secrets(self, values: Mapping[str, Mapping[str, str]]) -> None:
         """Give secrets to jobs that wait for them: {job id: {name: value}}."""

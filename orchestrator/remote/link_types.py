@@ -144,3 +144,10 @@ class PackSource(Protocol):
     @property
     def sha256(self) -> str: ...
     def chunks(self) -> Iterator[bytes]: ...
+
+
+class Withdrawn(TypedDict):
+    """What became of a wish to move jobs: those that wait here no more, and why others stay, by id."""
+
+    withdrawn: list[str]
+    refused: dict[str, str]

@@ -86,10 +86,28 @@ class Store(HashStore):
                 "INSERT INTO parts VALUES (?, ?, ?, ?)",
                 [(sid, host, PLANNED, json.dumps(part)) for host, part in frozen.items()],
             )
+            # A job that moves to another host is known already.
             db.executemany(
-                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?)",
                 [(job, sid, name, host, fingerprint) for job, name, host, fingerprint in jobs],
             )
+
+    def narrow(self, sid: str, host: str, part: Submission, stays: Mapping[str, str]) -> None:
+        """Note which jobs of a submission really go to a host: those that were withdrawn where they waited before.
+
+        Args:
+            sid: the submission's id.
+            host: where it goes.
+            part: what goes there now. Without any job the part is dropped, else it counts as sent.
+            stays: {job id: host} of the others.
+        """
+        state = SENT if part["jobs"] else DROPPED
+        with self.write(durable=True) as db:
+            db.execute(
+                "UPDATE parts SET frozen = ?, state = ? WHERE submission = ? AND host = ?",
+                (json.dumps(part), state, sid, host),
+            )
+            db.executemany("UPDATE jobs SET host = ? WHERE id = ?", [(where, job) for job, where in stays.items()])
 
     def mark(self, sid: str, host: str, state: str) -> None:
         """Note how far the part for one host is: planned, sent, acked or dropped."""

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from remote_payload.agent.run.keeperlog import KeeperLog
 from remote_payload.agent.run.scheduler import WHOLE, Candidate, Waiting, demand
-from remote_payload.agent.spool import fold, states, submissions
+from remote_payload.agent.spool import atomic, fold, states, submissions
 from remote_payload.agent.spool.paths import SpoolPaths, is_submission_id
 from remote_payload.agent.wire.messages import JobSpec, Submission
 
@@ -22,15 +22,22 @@ class _Done(NamedTuple):
     mtime_ns: int
 
 
+class Stored(NamedTuple):
+    """Where a job stands: in which submission's file, at which position, and when that was stored (s, epoch)."""
+
+    submission: str
+    order: int
+    at: float
+
+
 class Work:
     """One unfinished job, as its files said when they were last looked at."""
 
-    def __init__(self, paths: SpoolPaths, spec: JobSpec, order: int, stored_at: float) -> None:
+    def __init__(self, paths: SpoolPaths, spec: JobSpec, stored: "Stored") -> None:
         self._paths = paths
         self.spec = spec
         self.id = spec["id"]
-        self.order = order
-        self._stored_at = stored_at
+        self.stored = stored
         self._folder = paths.job(self.id).folder
         self._mtime_ns: Optional[int] = None
         self.seen_ns = -1
@@ -40,6 +47,7 @@ class Work:
         self._facts = fold.JobFacts(spec)
         self._state = fold.fold(self._facts, 0.0)
         self._due = ((0, 0), 0.0)
+        self._priority = int(spec.get("priority") or 0)
 
     def look(self) -> None:
         """Read the job's files again, unless it waits and its folder is as it was.
@@ -52,6 +60,8 @@ class Work:
             return
         self._facts = submissions.load_facts(self._paths, self.spec)
         self._state = fold.fold(self._facts, time.time())
+        said = (atomic.read_json(self._paths.job(self.id).priority) or {}).get("priority")
+        self._priority = int(self.spec.get("priority") or 0) if said is None else int(said)
         settled = time.time_ns() - changed > SETTLED_NS
         self._mtime_ns = changed if settled else None
         self.seen_ns = changed if settled else -1
@@ -106,7 +116,7 @@ class Work:
     @property
     def since(self) -> float:
         """When it was asked for last, seconds since the epoch by this host's clock."""
-        return max([self._stored_at, *(retry.at for retry in self._facts.retries)])
+        return max([self.stored.at, *(retry.at for retry in self._facts.retries)])
 
     def leased(self) -> Optional[Dict[str, int]]:
         """Return {uuid: tenths} of the GPUs its open attempt has, None while its supervisor has not said so."""
@@ -130,12 +140,12 @@ class Work:
         return Candidate(
             self.id,
             float(spec["submitted_at"]),
-            self.order,
+            self.stored.order,
             gpus,
             int(spec["gpu_memory_mib"] or 0),
             blocked,
             self._not_before(),
-            int(spec.get("priority") or 0),
+            self._priority,
             share,
             str(spec.get("gpu_type") or ""),
             self.group,
@@ -195,7 +205,7 @@ class Queue:
         """Forget a job that is final until its folder changes (somebody asks to try again)."""
         work = self._work.pop(job)
         # The time from before its files were read: what changed since then is looked at again.
-        self._done[job] = _Done(work.spec["submission"], work.seen_ns)
+        self._done[job] = _Done(work.stored.submission, work.seen_ns)
 
     def refresh(self, thorough: bool) -> None:
         """Take in what was stored since.
@@ -239,7 +249,7 @@ class Queue:
         for order, spec in enumerate(stored["jobs"]):
             if only is None or spec["id"] in only:
                 self._done.pop(spec["id"], None)
-                self._work[spec["id"]] = Work(self._paths, spec, order, stored_at)
+                self._work[spec["id"]] = Work(self._paths, spec, Stored(submission, order, stored_at))
 
 
 def folder_time(paths: SpoolPaths, job: str) -> int:

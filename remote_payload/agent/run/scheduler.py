@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import AbstractSet, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from remote_payload.agent.machine.gpu import idle
+from remote_payload.agent.wire.gpu_names import of_type
 from remote_payload.agent.wire.messages import GpuTable, GpuView
 
 MEMORY_TOLERANCE = 0.95
@@ -235,19 +235,6 @@ def enough_memory(gpu: GpuView, wanted_mib: int) -> bool:
     """Tell whether a GPU has the memory a job asks for, free now. An unknown size counts as enough."""
     total = gpu["memory_total_mib"]
     return wanted_mib <= 0 or total is None or total - (gpu["memory_used_mib"] or 0) >= wanted_mib * MEMORY_TOLERANCE
-
-
-def of_type(name: str, wanted: str) -> bool:
-    """Tell whether a GPU's name holds the words asked for, whatever their case and what stands between them.
-
-    "4090" and "rtx-4090" are both found in "NVIDIA GeForce RTX 4090"; "A100" is not found in "A1000".
-    """
-    words = re.findall(r"[a-z]+|[0-9]+", wanted.lower())
-    if not words:
-        return True
-    before = r"(?<![0-9])" if words[0].isdigit() else r"(?<![a-z])"
-    after = r"(?![0-9])" if words[-1].isdigit() else ""
-    return re.search(before + r"[^a-z0-9]*".join(words) + after, name.lower()) is not None
 
 
 def _suits(gpu: GpuView, job: Candidate) -> bool:

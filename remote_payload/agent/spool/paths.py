@@ -68,6 +68,7 @@ class JobPaths:
 
     Attributes:
         cancel: cancel.json {at, by}.
+        priority: priority.json {priority, by, at}, when somebody changed its place in the queue; the last one counts.
         pulled: pulled.json {attempt, at, to}.
         env: env.json {digest}; the keeper writes it when it knows which environment the job's setup makes.
         workdir: the folder the job runs in; workdir_index tells what was laid out there, {path: [size, mtime_ns]}.
@@ -78,6 +79,7 @@ class JobPaths:
         self.id = job
         self.folder = folder
         self.cancel = os.path.join(folder, "cancel.json")
+        self.priority = os.path.join(folder, "priority.json")
         self.pulled = os.path.join(folder, "pulled.json")
         self.env = os.path.join(folder, "env.json")
         self.workdir = os.path.join(folder, "workdir")

@@ -29,13 +29,20 @@ def check_submission(value: Any) -> Submission:
     for spec in value["jobs"]:
         if not isinstance(spec, dict):
             raise AgentFault("bad_request", "a job of the submission is no object")
-        _check_fields(spec, _JOB, "job {!r}".format(spec.get("name"))[:100])
-        if spec["submission"] != value["id"]:
+        what = "job {!r}".format(spec.get("name"))[:100]
+        _check_fields(spec, _JOB, what)
+        _check_optional(spec, _QUEUE, what)
+        # A job that came from another host keeps the name of the submission it was made in.
+        if spec["submission"] != value["id"] and "moved_from" not in value:
             raise AgentFault("bad_request", "the job {} names another submission".format(spec["id"]))
         if spec["id"] in seen:
             raise AgentFault("bad_request", "the job {} is there twice".format(spec["id"]))
         seen.add(spec["id"])
     return cast(Submission, value)
+
+
+def _check_optional(value: Dict[str, Any], fields: Dict[str, Check], what: str) -> None:
+    _check_fields(value, {name: check for name, check in fields.items() if name in value}, what)
 
 
 def _check_fields(value: Dict[str, Any], fields: Dict[str, Check], what: str) -> None:
@@ -97,7 +104,32 @@ def _secrets(value: Any) -> bool:
 
 
 def _gpus(value: Any) -> bool:
-    return value == "auto" or (type(value) is int and 0 <= value <= MAX_GPUS)
+    return (
+        value == "auto" or (type(value) is int and 0 <= value <= MAX_GPUS) or (type(value) is float and 0 < value < 1)
+    )
+
+
+def _needs(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, dict)
+        and _text(each.get("job"))
+        and isinstance(each.get("ids"), list)
+        and all(map(is_job_id, each["ids"]))
+        for each in value
+    )
+
+
+def _retry(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _count(value.get("max"))
+        and _texts(value.get("on"))
+        and _number(value.get("backoff"))
+    )
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _snapshot(value: Any) -> bool:
@@ -138,3 +170,14 @@ _JOB: Dict[str, Check] = {
     "requires": _texts,
     "submitted_at": _number,
 }
+
+_QUEUE: Dict[str, Check] = {
+    "needs": _needs,
+    "priority": lambda value: type(value) is int and -100 <= value <= 100,
+    "max_parallel": _count,
+    "max_failures": _count,
+    "no_output": lambda value: value is None or _number(value),
+    "retry": _retry,
+    "gpu_type": _text,
+}
+"""Fields that older controllers do not send."""

@@ -53,6 +53,7 @@ END_REASONS: Dict[str, Reason] = {
     "disk_full": Reason(FAILED, True, "the host's disk is full", "主机磁盘已满"),
     "log_too_large": Reason(FAILED, False, "its log passed the limit", "日志超过上限"),
     "cancelled_by_user": Reason(CANCELLED, False, "cancelled on request", "已按要求取消"),
+    "moved": Reason(CANCELLED, False, "moved to another host", "已移到另一台主机"),
     "supervisor_died": Reason(LOST, True, "its supervisor was killed", "监督进程被杀死"),
     "host_replaced": Reason(LOST, True, "its host was replaced by another", "运行它的主机已被另一台替换"),
     "host_rebooted": Reason(LOST, True, "the host restarted while it ran", "运行期间主机重启"),

@@ -95,14 +95,14 @@ class Context:
         """Return stored jobs, those of the newest submission first."""
         with self._guard:
             book = self._fresh()
-            stored = [book.find_submission(submission)] if submission else book.submissions()
-        return [
-            spec
-            for each in stored
-            if each is not None
-            for spec in each["jobs"]
-            if project is None or spec.get("project") == project
-        ]
+            stored = book.submissions()
+        found: Dict[str, JobSpec] = {}
+        for each in stored:
+            for spec in each["jobs"]:
+                # The submission a job was made in: its own, unless it came from another host.
+                if submission in (None, each["id"], spec["submission"]) and project in (None, spec.get("project")):
+                    found.setdefault(spec["id"], spec)
+        return list(found.values())
 
     def find(self, job: str) -> JobSpec:
         """Return one job.

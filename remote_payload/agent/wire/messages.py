@@ -47,8 +47,12 @@ class RetrySpec(TypedDict):
     backoff: float
 
 
-class JobSpec(TypedDict):
-    """One frozen job (see docs/protocol.md)."""
+class _JobSpecOptional(TypedDict, total=False):
+    hosts: List[str]
+
+
+class JobSpec(_JobSpecOptional):
+    """One frozen job (see docs/protocol.md). hosts: names on its controller of the hosts it may run on."""
 
     id: str
     name: str
@@ -81,8 +85,15 @@ class JobSpec(TypedDict):
     gpu_type: str
 
 
-class Submission(TypedDict):
-    """Everything one submit sends to one host; stored as submits/<id>.json, and that rename is the acknowledgement."""
+class _SubmissionOptional(TypedDict, total=False):
+    moved_from: str
+
+
+class Submission(_SubmissionOptional):
+    """Everything one submit sends to one host; stored as submits/<id>.json, and that rename is the acknowledgement.
+
+    moved_from is there when its jobs come from another host: that one's name on the controller.
+    """
 
     id: str
     project: str

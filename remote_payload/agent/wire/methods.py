@@ -11,6 +11,7 @@ from remote_payload.agent.wire import (
     methods_follow,
     methods_host,
     methods_jobs,
+    methods_move,
 )
 from remote_payload.agent.wire.arguments import (
     FILE,
@@ -84,6 +85,14 @@ METHODS: Dict[str, Method] = {
     "watch": Method(methods_jobs.watch, {"submission": optional(SUBMISSION), "ids": optional(_IDS)}, STREAM),
     "cancel": Method(methods_jobs.cancel, {"ids": _IDS, "by": optional(TEXT, "")}),
     "retry": Method(methods_jobs.retry, {"ids": _IDS, "request": TEXT}),
+    "specs": Method(methods_move.specs, {"ids": _IDS}),
+    "withdraw": Method(methods_move.withdraw, {"ids": _IDS, "request": SUBMISSION, "to": TEXT}),
+    "read_blobs": Method(
+        methods_move.read_blobs, {"hashes": list_of(SHA256, 100_000), "sizes": list_of(number(), 100_000)}, STREAM
+    ),
+    "prioritise": Method(
+        methods_move.prioritise, {"ids": _IDS, "priority": number(-100, 100), "by": optional(TEXT, "")}
+    ),
     "secrets": Method(methods_jobs.give_secrets, {"values": map_of(map_of(TEXT))}),
     "pulled": Method(methods_jobs.pulled, {"job": JOB, "attempt": number(), "to": optional(TEXT, "")}),
     "follow": Method(

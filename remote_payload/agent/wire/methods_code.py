@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import zlib
-from typing import Any, Dict, List, Mapping, Set, cast
+from typing import Any, Dict, List, Mapping, Optional, Set, cast
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.disk import disk_facts
@@ -17,9 +18,10 @@ from remote_payload.agent.spool.manifests import FILE, canonical, check_manifest
 from remote_payload.agent.spool.packs import PackWriter
 from remote_payload.agent.spool.pins import pin
 from remote_payload.agent.spool.specs import check_submission
+from remote_payload.agent.spool.submissions import load_facts
 from remote_payload.agent.spool.workdir import read_manifest
 from remote_payload.agent.wire.context import Context
-from remote_payload.agent.wire.messages import Manifest, Submission
+from remote_payload.agent.wire.messages import JobSpec, Manifest, Submission
 from remote_payload.agent.wire.session import Answer, Call
 
 MAX_REQUEST = 512 * 1024 * 1024
@@ -71,9 +73,10 @@ def enqueue(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     if hashlib.sha256(canonical(submission)).hexdigest() != args["digest"]:
         raise AgentFault("bad_request", "the submission is not what its digest says")
     if _is_stored(context, submission["id"], args["digest"]):
+        _take_back(context, submission)
         return Answer({"acknowledged": True, "keeper": start_keeper(paths)})
     for spec in submission["jobs"]:
-        if context.stored(spec["id"]):
+        if context.stored(spec["id"]) and _gone_since(context, spec) is None:
             raise AgentFault("conflict", "the job {} is on this host already".format(spec["id"]))
     manifests = _manifests(context, submission, request.get("manifests"))
     with holding(paths.gc_lock, exclusive=False):
@@ -81,6 +84,7 @@ def enqueue(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
         if missing:
             return Answer({"acknowledged": False, "missing": missing[:MAX_MISSING]})
         _store(context, submission, manifests, request.get("secrets"), args["digest"])
+        _take_back(context, submission)
     return Answer({"acknowledged": True, "keeper": start_keeper(paths)})
 
 
@@ -97,6 +101,22 @@ def _store(context: Context, submission: Submission, manifests: Dict[str, Manife
     if not atomic.create_json(paths.submission(submission["id"]), {**submission, "digest": digest}):
         # Somebody else (the same controller over another line) stored it meanwhile.
         _is_stored(context, submission["id"], digest)
+
+
+def _gone_since(context: Context, spec: JobSpec) -> Optional[int]:
+    """Return the attempt as which a job was moved away from here, None when it was not."""
+    facts = load_facts(context.paths, context.find(spec["id"]))
+    last = facts.attempts[-1] if facts.attempts else None
+    return last.number if last is not None and (last.end or {}).get("reason") == "moved" else None
+
+
+def _take_back(context: Context, submission: Submission) -> None:
+    """Let jobs that were moved away from here and come back be tried again. May be repeated."""
+    for spec in submission["jobs"]:
+        number = _gone_since(context, spec)
+        if number is not None:
+            place = context.paths.job(spec["id"])
+            atomic.create_json(place.retry(submission["id"]), {"at": time.time(), "after": number})
 
 
 def _is_stored(context: Context, submission: str, digest: str) -> bool:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remote_payload.agent.run.scheduler import WHOLE, Candidate, Capacity, Plan, Waiting, of_type, pick, wanted_gpus
+from remote_payload.agent.run.scheduler import WHOLE, Candidate, Capacity, Plan, Waiting, pick, wanted_gpus
+from remote_payload.agent.wire.gpu_names import of_type
 from remote_payload.agent.wire.messages import GpuTable, GpuView
 
 NOW = 1000.0

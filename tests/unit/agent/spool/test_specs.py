@@ -25,7 +25,7 @@ def test_a_good_one_passes_with_fields_of_a_later_version() -> None:
 WRONG: list[tuple[str, Any]] = [
     ("id", "../x"), ("id", None), ("submission", "s-efgh"), ("snapshot", "../../x"), ("dir", "../x"), ("dir", "/x"),
     ("env", {"A=B": "x"}), ("env", {"A": 1}), ("env", {"A": "a\0"}), ("env", {"": "x"}), ("run", None), ("gpus", -1),
-    ("gpus", True), ("gpus", 0.5), ("grace", float("inf")), ("grace", -1), ("timeout", "1h"), ("secrets", ["KEY"]),
+    ("gpus", True), ("gpus", 1.5), ("grace", float("inf")), ("grace", -1), ("timeout", "1h"), ("secrets", ["KEY"]),
     ("secrets", [{"name": "a b", "optional": False, "at_rest": "memory"}]), ("python", {"kind": "magic"}),
     ("setup", "pip install x"), ("outputs", "some"), ("outputs", [1]), ("pull", "now"), ("requires", "x"),
 ]  # fmt: skip
