@@ -29,12 +29,13 @@ DEADLINE = 20.0
 
 @dataclass
 class Answer(Generic[T]):
-    """What one host said: a value, or the error that stands for its silence."""
+    """What one host said: a value, or the error that stands for its silence. bug: what should never have happened."""
 
     host: str
     value: T | None = None
     error: OrchError | None = None
     seconds: float = 0.0
+    bug: BaseException | None = None
 
 
 @dataclass
@@ -133,6 +134,8 @@ class Links:
                 answer.error = error
             except OSError as error:
                 answer.error = UnreachableError(f"{entry.name}: {error}", host=entry.name)
+            except BaseException as error:  # a thread that dies in silence would be waited for, for ever
+                answer.bug = error
             answer.seconds = time.monotonic() - began
             answers.put(answer)
 
@@ -164,6 +167,8 @@ def _collect(answers: queue.Queue[Answer[T]], count: int, deadline: float) -> di
         # In slices: a lock held for ever cannot be interrupted by Ctrl-C on every system.
         with suppress(queue.Empty):
             answer = answers.get(timeout=min(left, 0.5))
+            if answer.bug is not None:
+                raise answer.bug
             got[answer.host] = answer
     return got
 

@@ -36,6 +36,7 @@ class StatusWatch:
         self._changed = threading.Condition()
         self._answers: dict[str, tuple[HostStatus, list[Located]]] = {}
         self._asked: dict[str, float] = {}
+        self._bug: BaseException | None = None
 
     def start(self) -> None:
         """Ask every host, each in a thread of its own."""
@@ -54,6 +55,8 @@ class StatusWatch:
 
     def report(self) -> StatusReport:
         """Return what is known now: hosts that have not answered yet as they were last seen, without an error."""
+        if self._bug is not None:
+            raise self._bug
         hosts: list[HostStatus] = []
         jobs: list[Located] = []
         for entry in self._entries:
@@ -72,6 +75,14 @@ class StatusWatch:
         return HostStatus(name, None, error, seen.seen_at if seen else None), self._orch.cached(name)
 
     def _ask(self, entry: HostEntry) -> None:
+        try:
+            self._ask_again_and_again(entry)
+        except BaseException as error:  # raised where the answers are read
+            self._bug = error
+            with self._changed:
+                self._changed.notify_all()
+
+    def _ask_again_and_again(self, entry: HostEntry) -> None:
         pause = self._interval
         while not self._stop.is_set():
             with self._changed:

@@ -131,6 +131,7 @@ class Follower:
         self._ended: dict[str, int] = {}
         self._running = 0
         self._count_lock = threading.Lock()
+        self._bug: BaseException | None = None
 
     def events(self) -> Iterator[Event | None]:
         """Yield events as they come; None each quarter of a second of silence, so that a view can redraw."""
@@ -141,6 +142,8 @@ class Follower:
             event: Event | None = None
             with suppress(queue.Empty):
                 event = self._events.get(timeout=0.25)
+            if self._bug is not None:
+                raise self._bug
             if event is None:
                 with self._count_lock:
                     if self._running == 0 and self._events.empty():
@@ -158,6 +161,8 @@ class Follower:
         def run() -> None:
             try:
                 work(*args)
+            except BaseException as error:  # told to whoever reads the events: a silent end would look like success
+                self._bug = error
             finally:
                 with self._count_lock:
                     self._running -= 1
