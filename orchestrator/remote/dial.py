@@ -29,6 +29,8 @@ AT_ONCE = 4
 """Handshakes under way to one address: sshd's MaxStartups drops what is above 10 at random."""
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 TCP_QUICKACK = 12
+FORBIDDEN = 1
+"""RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED."""
 
 
 class _QuickSocket(socket.socket):
@@ -153,7 +155,7 @@ class Dialer:
         except paramiko.ChannelException as error:
             why = (
                 "it does not allow forwarding"
-                if error.code == 1
+                if error.code == FORBIDDEN
                 else f"from there {where.host}:{where.port} does not answer"
             )
             raise UnreachableError(f"{name}: through the jump host {hop.alias}: {why}", host=name) from error
@@ -236,5 +238,8 @@ def _unreachable(where: Resolved, name: str, error: BaseException) -> Unreachabl
 
 
 def _worth_another_try(error: BaseException) -> bool:
-    # A silent address costs a whole timeout each time; a refusal or a torn handshake costs nothing to try again.
-    return isinstance(error, UnreachableError) and not isinstance(error.__cause__, socket.timeout)
+    # A silent address costs a whole timeout each time, and what is forbidden stays so; a refused connection or a torn
+    # handshake costs nothing to try again.
+    cause = error.__cause__
+    forbidden = isinstance(cause, paramiko.ChannelException) and cause.code == FORBIDDEN
+    return isinstance(error, UnreachableError) and not isinstance(cause, socket.timeout) and not forbidden
