@@ -34,6 +34,7 @@ from remote_payload.agent.spool import atomic, secrets
 from remote_payload.agent.spool.hostroot import owner_of, require_own
 from remote_payload.agent.spool.paths import SpoolPaths
 from remote_payload.agent.spool.place import agent_dir
+from remote_payload.agent.wire.protocol import GENERATION
 
 TICK_SECONDS = 1.0
 BUSY_TICK_SECONDS = 0.25
@@ -76,9 +77,12 @@ def main(argv: List[str]) -> int:
         return 0
     log.say("keeper {} begins".format(os.getpid()))
     me = read_process(os.getpid())
-    atomic.write_json(paths.keeper_pid, {"pid": os.getpid(), "start_ticks": me.start if me else 0, "at": time.time()})
-    Keeper(paths, lock, log).run(Wake())
-    log.say("keeper {} ends: no work".format(os.getpid()))
+    ticks = me.start if me else 0
+    record = {"pid": os.getpid(), "start_ticks": ticks, "at": time.time(), "generation": GENERATION}
+    atomic.write_json(paths.keeper_pid, record)
+    keeper = Keeper(paths, lock, log)
+    signal.signal(signal.SIGTERM, keeper.leave)
+    log.say("keeper {} ends: {}".format(os.getpid(), keeper.run(Wake())))
     return 0
 
 
@@ -105,17 +109,24 @@ class Keeper:
         self._aside: Dict[str, float] = {}
         self._told: Optional[Dict[str, Any]] = None
         self._again = False
+        self._leaving = False
 
-    def run(self, wake: Wake) -> None:
-        """Tick until there is no work; then let go of the spool."""
+    def leave(self, signum: int, frame: Any) -> None:
+        """Handle SIGTERM: a newer agent takes over once this tick is done."""
+        self._leaving = True
+
+    def run(self, wake: Wake) -> str:
+        """Tick until there is no work, or somebody takes over; returns why it ended."""
         poke = _open_poke(self._paths.keeper_poke)
         self._refresh(thorough=True)
         while True:
             if os.fstat(self._lock).st_ino != _inode(self._paths.keeper_lock):
-                return  # the spool was removed, or put in place anew: it is not ours any more
+                return "its spool was removed, or put in place anew"
             self._tick()
+            if self._leaving:
+                return "asked to leave"
             if not self._queue.any and not self._orphans.any and self._leave():
-                return
+                return "no work"
             wake.wait(self._pause(), [poke])
             self._refresh(thorough=_drain(poke))
 

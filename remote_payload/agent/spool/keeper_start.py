@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,10 +12,12 @@ from typing import Any, Dict, Optional
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.run.jobenv import agent_environment
+from remote_payload.agent.run.processes import read_process, send
 from remote_payload.agent.spool import atomic
 from remote_payload.agent.spool.locks import is_held
 from remote_payload.agent.spool.paths import SpoolPaths
 from remote_payload.agent.spool.place import agent_dir
+from remote_payload.agent.wire.protocol import GENERATION
 
 WAIT_SECONDS = 5.0
 _PAUSE = 0.02
@@ -46,16 +49,16 @@ def poke(paths: SpoolPaths) -> bool:
 
 
 def start_keeper(paths: SpoolPaths) -> Dict[str, Any]:
-    """Poke the spool's keeper, or start one; return {alive, pid}.
+    """Poke the spool's keeper, or start one; return {alive, pid}. One of an older generation is replaced.
 
     Raises:
         AgentFault: no_keeper, when none lives after WAIT_SECONDS; what was stored stays stored.
     """
-    if is_held(paths.keeper_lock):
+    deadline = time.monotonic() + WAIT_SECONDS
+    if is_held(paths.keeper_lock) and not _replaced(paths, deadline):
         poke(paths)
         return keeper_view(paths)
     began = time.time()
-    deadline = time.monotonic() + WAIT_SECONDS
     process = _spawn(paths)
     while time.monotonic() < deadline:
         if is_held(paths.keeper_lock):
@@ -74,6 +77,24 @@ def start_keeper(paths: SpoolPaths) -> Dict[str, Any]:
         "no keeper came up on this host{}".format(_last_words(paths)),
         "what was sent is stored; `orch status` tries again, and {} says more".format(paths.keeper_log),
     )
+
+
+def _replaced(paths: SpoolPaths, deadline: float) -> bool:
+    """Ask a keeper of an older generation to end between two ticks; tell whether it has."""
+    with contextlib.suppress(AgentFault):
+        said = atomic.read_json(paths.keeper_pid) or {}
+        pid, generation = said.get("pid"), said.get("generation", 1)
+        process = read_process(pid) if isinstance(pid, int) else None
+        if process is None or process.start != said.get("start_ticks") or not isinstance(generation, int):
+            return False
+        if generation >= GENERATION:
+            return False
+        send(process, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            if not is_held(paths.keeper_lock):
+                return True
+            time.sleep(_PAUSE)
+    return False
 
 
 def _spawn(paths: SpoolPaths) -> "subprocess.Popen[bytes]":

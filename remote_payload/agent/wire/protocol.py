@@ -24,6 +24,8 @@ import struct
 from typing import Any, Dict, List, NamedTuple
 
 PROTOCOL_VERSION = 1
+GENERATION = 2
+"""Raised whenever a keeper learns something: serve replaces a keeper of an older generation, never one of a newer."""
 MAGIC = b"oR"
 MAX_HEADER = 4 * 1024 * 1024
 MAX_BODY = 64 * 1024 * 1024
