@@ -35,6 +35,8 @@ from orchestrator.spec.words import near
 
 DEFAULT = "x-default"
 """Marks in the schema what a key is when left out, in words."""
+EXAMPLE = "x-example"
+"""Marks in the schema how a key is written: YAML as it stands in the file, or in a job."""
 
 FORMS = {
     "python": "auto, {conda: NAME}, {venv: PATH} or {path: /abs/python}",
@@ -43,9 +45,10 @@ FORMS = {
 }
 
 
-def about(text: str, default: str | None = None) -> Any:
-    """Return the field of an optional key: what it is for, and what it is when left out."""
-    return Field(None, description=text, json_schema_extra={} if default is None else {DEFAULT: default})
+def about(text: str, default: str | None = None, example: str = "") -> Any:
+    """Return the field of an optional key: what it is for, what it is when left out, how it is written."""
+    marks = {DEFAULT: default, EXAMPLE: example}
+    return Field(None, description=text, json_schema_extra={key: mark for key, mark in marks.items() if mark})
 
 
 class Model(BaseModel):
@@ -156,41 +159,77 @@ Secret = Annotated[SecretModel, BeforeValidator(_secret, json_schema_input_type=
 Matrix = Annotated[dict[str, Any], BeforeValidator(_matrix), WithJsonSchema(MATRIX_SCHEMA)]
 
 
+_FILE_JOBS = "jobs:\n  train: {run: python train.py}"
+
+
 class JobKeys(Model):
     """The keys of a job; under `defaults` all may be left out."""
 
-    run: Script | None = about("The command of the job; `bash -eo pipefail` (`sh` where there is no bash).")
+    run: Script | None = about(
+        "The command of the job, run by `bash -eo pipefail` (`sh` where there is no bash): the first line that fails "
+        "ends the job.",
+        example="run: |\n  python prepare.py\n  python train.py --epochs 10",
+    )
     setup: Setup | None = about(
         "A command that makes the environment ready, or `{run, files}`. It runs once per host and content, "
         "before a GPU is held, and nobody can answer its questions.",
         "none",
+        "setup: pip install -r requirements.txt",
     )
-    hosts: HostWords | None = about("Where it may run: `any`, a host, a list of hosts, or `tag:NAME`.", "any")
+    hosts: HostWords | None = about(
+        "Where it may run: `any`, a host, a list of hosts, or `tag:NAME`.", "any", 'hosts: [box1, "tag:4090"]'
+    )
     python: Python | None = about(
         "The Python that `python` is: `auto` (the host's own, conda's base where there is one), `{conda: NAME}`, "
-        "`{venv: PATH}` or `{path: /abs/python}`.",
+        "`{venv: PATH}` or `{path: /abs/python}`. A path is absolute on the host, or begins with `~/`.",
         "auto",
+        "python: {conda: torch-2.5}",
     )
-    code: CodeModel | None = about("Which files are sent; `.gitignore` and `.orchignore` are honoured.")
-    env: dict[EnvName, Typed] | None = about("Variables of the job, as text as typed. Not for secrets.", "{}")
+    code: CodeModel | None = about(
+        "Which files are sent; `.gitignore` and `.orchignore` are honoured.",
+        "the folder of this file",
+        'code: {path: ., dir: src, ignore: ["*.ckpt"], include: [best.ckpt]}',
+    )
+    env: dict[EnvName, Typed] | None = about(
+        "Variables of the job, as text as typed. Not for secrets: the file is shared and kept.",
+        "{}",
+        'env: {OMP_NUM_THREADS: 8, TOKENIZERS_PARALLELISM: "false"}',
+    )
     secrets: list[Secret] | None = about(
         "Names of variables whose values come from this computer's environment, its keyring, or netrc "
         "(WANDB_API_KEY); `NAME?` is optional. Values never stand in a file.",
         "[]",
+        'secrets: ["WANDB_API_KEY?", {name: HF_TOKEN, at_rest: disk}]',
     )
     matrix: Matrix | None = about(
         "One job for each combination: `key: [a, b]` or `key: {range: [from, to, step]}` (`to` is included); "
-        "`include` and `exclude` as on GitHub Actions."
+        "`include` and `exclude` as on GitHub Actions.",
+        "one job",
+        "run: python train.py ${{ matrix.args }}\nmatrix: {lr: [1e-3, 1e-4], seed: {range: [1, 3]}}",
     )
-    resources: ResourcesModel | None = about("What one job needs for itself.")
+    resources: ResourcesModel | None = about(
+        "What one job needs for itself.",
+        "a GPU where the host has one",
+        "resources: {gpus: 2, gpu_memory: 20GB}",
+    )
     outputs: Outputs | None = about(
-        "What comes home: `auto` (every file the job made or changed), or patterns of files in the job's folder. "
+        "What comes home: `auto` (every file the job made or changed, up to 2 GB, the rest is listed), or "
+        "patterns of files in the job's folder. "
         "`$ORCH_OUTPUT_DIR` always comes home.",
         "auto",
+        'outputs: [checkpoints/**, "*.png"]',
     )
-    pull: Pull | None = about("`auto` brings the outputs home when the job ends, `never` leaves them there.", "auto")
-    timeout: Limit | None = about("The longest time one attempt may take.", "none")
-    grace: Grace | None = about("Time from asking the job to end (TERM) to ending it (KILL).", "30s")
+    pull: Pull | None = about(
+        "`auto` brings the outputs home when the job ends, `never` leaves them there until `orch pull`.",
+        "auto",
+        "pull: never",
+    )
+    timeout: Limit | None = about("The longest time one attempt may take.", "none", "timeout: 12h")
+    grace: Grace | None = about(
+        "Time from asking the job to end (TERM) to ending it (KILL): long enough for its last checkpoint.",
+        "30s",
+        "grace: 2m",
+    )
 
 
 class JobModel(JobKeys):
@@ -206,18 +245,36 @@ class HostModel(Model):
     profile: Line | None = about("What the provider's hosts have in common; `auto` finds out.", "auto")
     tags: list[Tag] | None = about("Words that `hosts: tag:WORD` finds.", "[]")
     root: Root = about("Folder for orch's queue, code and results on the host.", "auto")
-    python: Line | None = about("The Python (3.8 or newer) that orch itself uses there, where it finds none.")
+    python: Line | None = about("The Python (3.8 or newer) that orch itself uses there.", "the first that is found")
 
 
 class FileModel(Model):
     """The whole file."""
 
-    version: Version | None = about("Of this file's format.", "1")
-    project: Project | None = about("The scope of job names.", "the folder's name")
-    hosts: dict[HostName, HostModel] | None = about("Hosts of this project, beside those of `orch host add`.", "{}")
+    version: Version | None = about(
+        "The version of this file's format; `1` is the only one.", "1", f"version: 1\n{_FILE_JOBS}"
+    )
+    project: Project | None = about(
+        "The scope of job names: commands see the jobs of this folder's project.",
+        "the folder's name",
+        f"project: digits\n{_FILE_JOBS}",
+    )
+    hosts: dict[HostName, HostModel] | None = about(
+        "Hosts of this project, beside those of `orch host add`; a name that is there too is set otherwise. "
+        "A password may not stand here: it is asked for.",
+        "{}",
+        f'hosts:\n  box1: {{ssh: "ssh -p 38076 root@connect.example.com", tags: ["4090"]}}\n{_FILE_JOBS}',
+    )
     defaults: JobKeys | None = about(
         "Keys that every job has unless it says otherwise: maps are joined key by key, `python` and everything else "
-        "is replaced, `null` clears."
+        "is replaced, `null` clears.",
+        "{}",
+        "defaults:\n  python: {conda: base}\n  env: {A: 1}\njobs:\n"
+        "  train: {run: python train.py, env: {B: 2}}      # A and B\n"
+        "  evaluate: {run: python eval.py, python: null}   # A; the host's own Python",
     )
     # Any, because each job is checked by itself, with the defaults under it.
-    jobs: dict[JobName, Any] = Field(description="The jobs by name.")
+    jobs: dict[JobName, Any] = Field(
+        description="The jobs by name: letters, digits, `_` and `-`, beginning with a letter or `_`.",
+        json_schema_extra={EXAMPLE: _FILE_JOBS},
+    )

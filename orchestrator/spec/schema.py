@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.spec.models import DEFAULT, FileModel
+from orchestrator.spec.models import DEFAULT, EXAMPLE, FileModel
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def annotated_schema() -> dict[str, Any]:
-    """Return the schema with what each key is when left out under models.DEFAULT."""
+    """Return the schema with what each key is when left out, and how it is written (models.DEFAULT, EXAMPLE)."""
     schema = FileModel.model_json_schema(mode="validation")
     # A job may have its `run` from the defaults, so here nothing is required of it.
     jobs = schema["properties"]["jobs"]
@@ -50,4 +50,6 @@ def shown_default(text: str) -> str:
 
 def _is_noise(key: str, value: object) -> bool:
     # A key of jobs.yaml may itself be called `title`; its value would be a schema, not text.
-    return key == DEFAULT or (key == "title" and isinstance(value, str)) or (key == "default" and value is None)
+    return (
+        key in (DEFAULT, EXAMPLE) or (key == "title" and isinstance(value, str)) or (key == "default" and value is None)
+    )
