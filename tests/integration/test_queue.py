@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from remote_payload.agent.machine.gpu import read_gpus
+from remote_payload.agent.run.gpus import GpuWatch
 from remote_payload.agent.spool import atomic, gpu_use
 from remote_payload.agent.spool.views import Views
 from tests.harness.waiting import wait_until
@@ -253,3 +254,23 @@ def test_what_ran_on_the_host_before_is_lost_and_tried_again_here(host: KeeperHo
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
+
+
+def test_a_gpu_is_dirty_a_minute_after_its_attempt_when_its_memory_did_not_come_back(
+    host: KeeperHost, gpu: StandInGpus
+) -> None:
+    watch = GpuWatch("me")
+    watch.path = str(host.tools)
+    gpu.use(9000)
+    watch.holds({gpu.uuids[0]}, 0.0)
+    watch.ask(0.0)
+    assert watch.dirty(100.0) == {}, "it is leased"
+    watch.holds(set(), 100.0)
+    assert watch.dirty(159.0) == {}
+    assert watch.dirty(160.0) == {gpu.uuids[0]: 9000}
+    gpu.use(3)
+    watch.ask(170.0)
+    assert watch.dirty(170.0) == {}
+    gpu.use(9000)
+    watch.ask(400.0)
+    assert watch.dirty(400.0) == {}, "whoever uses it now is somebody else"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import AbstractSet, Optional, Set
+from typing import AbstractSet, Dict, FrozenSet, Optional, Set
 
-from remote_payload.agent.machine.gpu import read_gpus
+from remote_payload.agent.machine.gpu import idle, read_gpus
 from remote_payload.agent.run import gpulock
 from remote_payload.agent.run.scheduler import NO_HARDWARE
 from remote_payload.agent.wire.messages import GpuTable
@@ -12,6 +12,7 @@ from remote_payload.agent.wire.messages import GpuTable
 FRESH_SECONDS = 1.0
 STALE_SECONDS = 5.0
 NONE_SECONDS = 60.0
+DIRTY_SECONDS = 60.0
 LIVELY_SECONDS = 60.0
 """For so long after something began or ended on this host, memory is looked at each second: it is being freed."""
 
@@ -32,6 +33,32 @@ class GpuWatch:
         self._table: Optional[GpuTable] = None
         self._asked = float("-inf")
         self._stirred = float("-inf")
+        self._held: FrozenSet[str] = frozenset()
+        self._released: Dict[str, float] = {}
+
+    def holds(self, held: AbstractSet[str], now: float) -> None:
+        """Take in which GPUs are leased now, to know when each was given back. now: monotonic seconds."""
+        for uuid in self._held - held:
+            self._released[uuid] = now
+        for uuid in held:
+            self._released.pop(uuid, None)
+        self._held = frozenset(held)
+
+    def dirty(self, now: float) -> Dict[str, Optional[int]]:
+        """Return {uuid: MiB used} of GPUs whose memory did not come back within a minute after their attempt ended.
+
+        Such a GPU is left alone like every one that others use; the words say that nobody is to be seen on it.
+        """
+        found: Dict[str, Optional[int]] = {}
+        for gpu in self._table["gpus"] if self._table is not None else []:
+            at = self._released.get(gpu["uuid"])
+            if at is None:
+                continue
+            if idle(gpu) is not False:
+                del self._released[gpu["uuid"]]
+            elif now - at >= DIRTY_SECONDS:
+                found[gpu["uuid"]] = gpu["memory_used_mib"]
+        return found
 
     def stir(self, now: float) -> None:
         """Say that an attempt began or ended, so that the table is old. now: monotonic seconds."""

@@ -162,6 +162,7 @@ class Keeper:
                 tally.add(work, self._given.get(work.id))
         self._builds.end_unwanted()
         self._sampler.step(tally.held, time.monotonic())
+        self._gpus.holds(tally.whole | set(tally.shared), time.monotonic())
         plan = self._pick(candidates, tally)
         for launch in plan.launches:
             self._launch(launch, plan)
@@ -240,7 +241,8 @@ class Keeper:
             # Whose parts are not all known is full.
             leased |= set(tally.shared) if tally.unsure else set()
         spare = tally.spare(self._most)
-        room = Capacity(table, leased, self._slots, tally.cpu, tally.shared, spare, tally.live)
+        dirty = self._gpus.dirty(now)
+        room = Capacity(table, leased, self._slots, tally.cpu, tally.shared, spare, tally.live, dirty)
         return pick(candidates, room, now)
 
     def _launch(self, launch: Launch, plan: Plan) -> None:

@@ -79,6 +79,7 @@ class Capacity(NamedTuple):
     shared: {uuid: tenths} that jobs of this spool share now.
     spare: how many more GPUs this spool may take, None = as many as there are.
     live: {group: attempts that run now}.
+    dirty: {uuid: MiB} of GPUs whose memory is still used although their attempt has ended.
     """
 
     table: Optional[GpuTable]
@@ -88,6 +89,7 @@ class Capacity(NamedTuple):
     shared: Mapping[str, int] = NO_SHARES
     spare: Optional[int] = None
     live: Mapping[str, int] = NO_SHARES
+    dirty: Mapping[str, Optional[int]] = {}
 
 
 def demand(gpus: Union[int, float, str]) -> Tuple[Union[int, str], int]:
@@ -282,12 +284,15 @@ def _busy_words(job: Candidate, count: int, capacity: Capacity) -> str:
     gpus = capacity.table["gpus"] if capacity.table is not None else []
     taken = capacity.leased | set(capacity.shared)
     leased = sum(1 for gpu in gpus if gpu["uuid"] in taken)
-    foreign = sum(1 for gpu in gpus if gpu["uuid"] not in taken and gpu["usable"] and idle(gpu) is False)
+    free = [gpu for gpu in gpus if gpu["uuid"] not in taken and gpu["usable"]]
+    dirty = [capacity.dirty[gpu["uuid"]] for gpu in free if gpu["uuid"] in capacity.dirty]
+    foreign = sum(1 for gpu in free if gpu["uuid"] not in capacity.dirty and idle(gpu) is False)
     broken = sum(1 for gpu in gpus if not gpu["usable"])
     parts = [
         "{} {}".format(number, word)
         for number, word in ((leased, "leased"), (foreign, "used by others"), (broken, "unusable"))
         if number
     ]
+    parts += ["1 dirty ({} MiB, owner unseen)".format("?" if mib is None else mib) for mib in dirty]
     wants = str(count) if job.share == WHOLE else "{:g}".format(job.share / WHOLE)
     return "it wants {} of {}: {}".format(wants, len(gpus), ", ".join(parts) or "its turn has not come")

@@ -193,6 +193,12 @@ def test_no_more_gpus_than_this_spool_may_take() -> None:
     assert started(pick(halves("beside"), shared, NOW)) == ["beside"], "a share of a GPU already taken takes none"
 
 
+def test_a_gpu_that_keeps_its_memory_is_called_dirty() -> None:
+    capacity = Capacity(table(gpu(0, used=9000), gpu(1, used=9000)), frozenset(), 1, 0, dirty={"GPU-0": 9000})
+    plan = pick([job("a", 1)], capacity, NOW)
+    assert plan.waiting["a"].detail == "it wants 1 of 2: 1 used by others, 1 dirty (9000 MiB, owner unseen)"
+
+
 GPUS = st.lists(
     st.builds(gpu, st.integers(0, 7), used=st.sampled_from([0, 400, 9000, None])),
     max_size=4,
