@@ -78,8 +78,8 @@ def load_jobs_file(
     refuse_values(document, [secret.name for job in jobs for secret in job.secrets])
     said += _override_warnings(over)
     jobs = _only_cells(_only_jobs(jobs, job_filter), matrix_filter or {})
-    folder = path.resolve().parent
-    return JobsFile(path, folder, model.project or project_name(folder), _hosts(model), jobs, said)
+    folder = path.parent.resolve()
+    return JobsFile(path, folder, model.project or project_name(folder), _hosts(model), jobs, list(dict.fromkeys(said)))
 
 
 def single_job(
@@ -122,7 +122,7 @@ def single_job(
     jobs = expand_job(raw, document, problems, over)
     problems.raise_first()
     refuse_values(document, [secret.name for secret in jobs[0].secrets])
-    folder = file.resolve().parent
+    folder = file.parent.resolve()
     project = (model and model.project) or project_name(folder)
     return JobsFile(
         file, folder, project, _hosts(model), jobs, warnings(raw, document, jobs) + _override_warnings(over)
@@ -138,7 +138,7 @@ def peek(path: Path | None) -> tuple[str, list[HostEntry]]:
     Raises:
         ConfigError: the file is wrong.
     """
-    folder = (path or Path("jobs.yaml")).resolve().parent
+    folder = (path or Path("jobs.yaml")).parent.resolve()
     if path is None or not path.exists():
         return project_name(folder), []
     document = read_document(path)

@@ -18,6 +18,10 @@ JOB_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,99}"
 HOST_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,99}"
 HOST_MEANINGS = ("any", "auto", "none")
 """Words that mean something where a host's name may stand, and so are no names."""
+PROFILES = (
+    "auto", "generic", "autodl", "vast", "runpod", "lambda", "matpool", "gpushare", "featurize", "openbayes",
+)  # fmt: skip
+"""What each of them means stands in hosts/profiles.yaml; a test holds the two lists to each other."""
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,255}"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}"
 PROJECT = r"\w[\w.-]{0,99}"
@@ -131,9 +135,11 @@ def _gpus(value: Any) -> Any:
 
 
 def _choice(*words: str) -> BeforeValidator:
+    listed_words = " or ".join([", ".join(words[:-1]), words[-1]])
+
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in words:
-            raise ValueError(f"must be {' or '.join(words)}, not {_shown(value)}{near(str(value), words)}")
+            raise ValueError(f"must be {listed_words}, not {_shown(value)}{near(str(value), words)}")
         return value
 
     return BeforeValidator(check)
@@ -206,6 +212,7 @@ Gpus = Annotated[
 ]
 Pull = Annotated[str, _choice("auto", "never"), WithJsonSchema({"enum": ["auto", "never"]})]
 AtRest = Annotated[str, _choice("memory", "disk"), WithJsonSchema({"enum": ["memory", "disk"]})]
+ProfileName = Annotated[str, _choice(*PROFILES), WithJsonSchema({"enum": list(PROFILES)})]
 Version = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": 1})]
 HostWords = Annotated[
     list[str],

@@ -20,6 +20,7 @@ from orchestrator.spec.fields import (
     Line,
     Memory,
     Outputs,
+    ProfileName,
     Project,
     Pull,
     Root,
@@ -242,7 +243,7 @@ class HostModel(Model):
     """A host that this project adds, or a name of the inventory that it sets otherwise."""
 
     ssh: SshText = Field(description='The login line, as in `"ssh -p 38076 root@host"`; `local` is this computer.')
-    profile: Line | None = about("What the provider's hosts have in common; `auto` finds out.", "auto")
+    profile: ProfileName | None = about("What the provider's hosts have in common; `auto` finds out.", "auto")
     tags: list[Tag] | None = about("Words that `hosts: tag:WORD` finds.", "[]")
     root: Root = about("Folder for orch's queue, code and results on the host.", "auto")
     python: Line | None = about("The Python (3.8 or newer) that orch itself uses there.", "the first that is found")

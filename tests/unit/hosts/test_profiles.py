@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.hosts.profiles import detect, load_profiles, probe_paths
+from orchestrator.hosts.profiles import AUTO, detect, load_profiles, probe_paths
+from orchestrator.spec.fields import PROFILES
 
 
 def hello(*paths: str, hostname: str = "h", user: str = "root") -> dict[str, Any]:
@@ -52,6 +53,10 @@ def test_every_profile_is_told_apart_from_what_was_tried() -> None:
     fields = {"name", "identity", "root", "conda_roots", "path", "variables"}
     for profile in profiles.values():
         assert set(profile.for_agent(hello())) == fields
+
+
+def test_the_files_people_write_know_the_same_profiles() -> None:
+    assert list(PROFILES) == [AUTO, *load_profiles()]
 
 
 def test_what_is_asked_of_a_host_is_absolute() -> None:

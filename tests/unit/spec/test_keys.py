@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from orchestrator.spec.expand import load_jobs_file, peek
 from tests.unit.spec.conftest import Load, Refused
 
 JOB = "jobs:\n  train:\n    run: x\n    "
@@ -152,3 +155,18 @@ def test_names_that_no_job_can_have(refused: Refused, name: str) -> None:
 def test_the_project_is_the_folder_unless_it_is_named(load: Load) -> None:
     assert load("jobs: {t: {run: x}}\n").project == load("jobs: {t: {run: x}}\n").folder.name
     assert load("project: 训练-1\njobs: {t: {run: x}}\n").project == "训练-1"
+
+
+def test_paths_are_relative_to_where_the_file_is_named(load: Load, tmp_path: Path) -> None:
+    load("jobs: {t: {run: x}}\n")
+    project = tmp_path / "digits"
+    project.mkdir()
+    (project / "jobs.yaml").symlink_to(tmp_path / "jobs.yaml")
+    file = load_jobs_file(project / "jobs.yaml")
+    assert (file.folder, file.project) == (project.resolve(), "digits")
+    assert peek(project / "jobs.yaml")[0] == "digits"
+
+
+def test_a_warning_that_several_jobs_share_is_given_once(load: Load) -> None:
+    said = load("defaults: {env: {API_KEY: x}}\njobs: {a: {run: x}, b: {run: x}}\n").warnings
+    assert [text.split("jobs.yaml:")[1].split(" ")[:2] for text in said] == [["1:18:", "API_KEY"]]

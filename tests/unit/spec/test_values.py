@@ -106,6 +106,8 @@ jobs: {t: {run: x}}
     }
 
 
+NEAREST = "; did you mean 'autodl'?"
+PROFILES = "auto, generic, autodl, vast, runpod, lambda, matpool, gpushare, featurize or openbayes"
 PASSWORD = (
     "Leave it out: orch asks for it once, or takes it from the keyring or from ORCH_PASSWORD_<HOST> in the environment."
 )
@@ -129,6 +131,11 @@ PASSWORD = (
             "Type the ssh line: ssh -p 38076 root@connect.example.com",
         ),
         ("{ssh: ''}", "1:20: `ssh` must be one line of text", ""),
+        (
+            "{ssh: h, profile: autodll}",
+            f"1:32: `profile` must be {PROFILES}, not 'autodll'; did you mean 'autodl'?",
+            "",
+        ),
         ("{}", "1:9: host 'box' has no `ssh`", ""),
         ("", "1:9: host 'box' has no `ssh`", ""),
         ("{ssh: h, root: data}", "1:29: `root` must be auto or an absolute path on the host, not 'data'", ""),
