@@ -60,6 +60,24 @@ def memory(root: str = "/") -> Memory:
     return Memory(limit, used, total)
 
 
+def oom_kills(root: str = "/") -> Optional[int]:
+    """Return a number that grows whenever the kernel kills a process of this host for want of memory, None if unknown.
+
+    Counted by the cgroups above this process (memory.events, memory.oom_control) and by the whole machine
+    (/proc/vmstat, where other tenants count too). proc(5), cgroups(7).
+    """
+    files = [os.path.join(folder, "memory.events") for folder in _folders(root, "")]
+    files += [os.path.join(folder, "memory.oom_control") for folder in _folders(root, "memory")]
+    files.append(os.path.join(root, "proc/vmstat"))
+    counts = []
+    for path in files:
+        for line in _lines(path):
+            name, _, value = line.partition(" ")
+            count = _whole(value.strip()) if name == "oom_kill" else None
+            counts += [count] if count is not None else []
+    return sum(counts) if counts else None
+
+
 def _cores() -> int:
     try:
         return len(os.sched_getaffinity(0))

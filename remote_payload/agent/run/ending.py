@@ -22,6 +22,7 @@ DETAIL_LIMIT = 400
 class Outcome(NamedTuple):
     """What is known when the last process is gone. stopped: why we ended it, or None.
 
+    oom_killed: whether the kernel killed a process of this host for want of RAM meanwhile; None = unknown.
     stopped is "cancel", "timeout", "no_output", "log" (it grew beyond its limit) or "gone" (the spool was removed).
     """
 
@@ -29,6 +30,7 @@ class Outcome(NamedTuple):
     signal: Optional[int]
     stopped: Optional[str]
     tail: bytes
+    oom_killed: Optional[bool] = None
 
 
 class Ending(NamedTuple):
@@ -55,7 +57,7 @@ _PATTERNS: Tuple[Tuple[str, Pattern[bytes]], ...] = (
     (
         "cuda_error",
         re.compile(
-            rb"CUDA error: (?!device-side assert|no kernel image)|cuDNN error: |CuDNN error: |Unable to determine the"
+            rb"NVRM: Xid|CUDA error: (?!device-side assert|no kernel image)|cuDNN error: |CuDNN error: |Unable to determine the"
             rb" device handle|GPU is lost|NCCL error|ncclSystemError|ncclUnhandledCudaError"
             rb"|GET was unable to find an engine"
         ),
@@ -87,10 +89,19 @@ def conclude(outcome: Outcome) -> Ending:
     if known is not None:
         return Ending(known[0], code, signum, known[1])
     if code == SIGNAL_EXIT_BASE + signal.SIGKILL or signum == signal.SIGKILL:
-        return Ending("out_of_memory", code, signum, "killed with SIGKILL: likely the RAM limit")
+        return _killed(code, signum, outcome.oom_killed)
     if signum is not None:
         return Ending("signal", None, signum, signal_name(signum))
     return Ending("exit_nonzero", code, None, _by_signal(code))
+
+
+def _killed(code: Optional[int], signum: Optional[int], by_kernel: Optional[bool]) -> Ending:
+    if by_kernel is None:
+        return Ending("out_of_memory", code, signum, "killed with SIGKILL: likely the RAM limit")
+    if by_kernel:
+        return Ending("out_of_memory", code, signum, "killed by the kernel: the RAM limit was reached")
+    reason = "signal" if signum is not None else "exit_nonzero"
+    return Ending(reason, code, signum, "killed with SIGKILL, and not for want of memory")
 
 
 def signal_name(signum: int) -> str:

@@ -97,7 +97,8 @@ class Keeper:
         self._spawner = claim.Spawner(paths, log.descriptor)
         self._builds = Builds(paths, self._spawner)
         self._gpus = GpuWatch(gpulock.spool_key(paths.root))
-        self._orphans = Orphans(paths, Here(owner_of(paths), boot_identity()), self._heirs)
+        self._owner, self._host_mark = owner_of(paths), _inode(paths.host)
+        self._orphans = Orphans(paths, Here(self._owner, boot_identity()), self._heirs)
         self._slots = max(1, int(cpu_quota()))
         self._needs = Needs(paths, self._queue.holds)
         self._failures = Failures()
@@ -122,6 +123,8 @@ class Keeper:
         while True:
             if os.fstat(self._lock).st_ino != _inode(self._paths.keeper_lock):
                 return "its spool was removed, or put in place anew"
+            if self._was_given_away():
+                return "the spool is another host's now"
             self._tick()
             if self._leaving:
                 return "asked to leave"
@@ -129,6 +132,14 @@ class Keeper:
                 return "no work"
             wake.wait(self._pause(), [poke])
             self._refresh(thorough=_drain(poke))
+
+    def _was_given_away(self) -> bool:
+        """Whether another host that shares this folder adopted the spool while this keeper lived."""
+        mark = _inode(self._paths.host)
+        if mark == self._host_mark:
+            return False
+        self._host_mark = mark
+        return owner_of(self._paths) != self._owner
 
     def _refresh(self, thorough: bool) -> None:
         if thorough:

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine import compat
+from remote_payload.agent.machine.cgroup import oom_kills
 from remote_payload.agent.machine.identity import boot_identity
 from remote_payload.agent.run import envbuild, jobenv, launch
 from remote_payload.agent.run.attempt import Attempt, Finished, Limits, Log, Wake, status_of
@@ -117,6 +118,7 @@ class Supervision:
         self._spec: JobSpec = submissions.load_job(self.paths, order.job)
         self._marker = uuid.uuid4().hex
         self._ran = False
+        self._kills: Optional[int] = None
 
     def run(self, wake: Wake) -> None:
         """Bring the attempt to its end, write end.json, and let go of every lock."""
@@ -175,12 +177,15 @@ class Supervision:
             attempt.wait(wake)
             return Ending("cancelled_by_user", None, None, "before it started")
         self._ran = True
+        self._kills = oom_kills()
         started.release()
         return self._conclude(attempt.wait(wake), log)
 
     def _conclude(self, finished: Finished, log: Log) -> Ending:
         known = status_of(finished.status)
-        return conclude(Outcome(known["exit_code"], known["signal"], finished.stopped, log.tail(TAIL_BYTES)))
+        now = oom_kills()
+        killed = None if now is None or self._kills is None else now > self._kills
+        return conclude(Outcome(known["exit_code"], known["signal"], finished.stopped, log.tail(TAIL_BYTES), killed))
 
     def _prepare(self) -> Tuple[launch.Command, Dict[str, Any]]:
         place = self.paths.job(self.order.job)

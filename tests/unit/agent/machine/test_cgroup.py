@@ -136,3 +136,15 @@ def test_this_very_machine() -> None:
     total = cgroup.memory().total
     assert total is not None
     assert total > 0
+
+
+def test_kills_for_want_of_memory_are_counted_where_the_kernel_does(tree: Tree) -> None:
+    assert cgroup.oom_kills(str(tree.root)) is None
+    tree.file("proc/vmstat", "nr_free_pages 1\noom_kill 3")
+    assert cgroup.oom_kills(str(tree.root)) == 3
+    tree.file("sys/fs/cgroup/memory.events", "low 0\noom 9\noom_kill 2\noom_group_kill 1")
+    assert cgroup.oom_kills(str(tree.root)) == 5
+    tree.file("sys/fs/cgroup/memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1")
+    assert cgroup.oom_kills(str(tree.root)) == 6
+    tree.file("proc/vmstat", "oom_kill nonsense")
+    assert cgroup.oom_kills(str(tree.root)) == 3

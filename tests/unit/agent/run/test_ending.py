@@ -53,6 +53,20 @@ def test_sigkill_not_sent_by_us_is_likely_the_ram_limit() -> None:
         assert "likely the RAM limit" in ending.detail
 
 
+def test_whether_the_kernel_did_it_is_known_where_it_counts() -> None:
+    for code, signum, other in ((137, None, "exit_nonzero"), (None, 9, "signal")):
+        by_kernel = conclude(Outcome(code, signum, None, b"", True))
+        assert (by_kernel.reason, by_kernel.detail) == (
+            "out_of_memory",
+            "killed by the kernel: the RAM limit was reached",
+        )
+        assert conclude(Outcome(code, signum, None, b"", False)).reason == other
+
+
+def test_an_xid_is_a_gpu_error() -> None:
+    assert end(1, None, None, b"NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.\n") == "cuda_error"
+
+
 def test_cancel_and_timeout() -> None:
     assert end(None, 15, "cancel") == "cancelled_by_user"
     assert end(143, None, "cancel", b"CUDA out of memory") == "cancelled_by_user"
