@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.api.core import Orch
+from orchestrator.api.queues import QueueState, queue_state, troubles
 from orchestrator.errors import OrchError
 from orchestrator.remote.agent_link import AgentLink
 from orchestrator.spec.expand import ExpandedJob
@@ -46,16 +47,17 @@ def check_hosts(orch: Orch, hosts: Sequence[str], jobs: Sequence[ExpandedJob], d
     """
     python = dict(jobs[0].python) if jobs else {"kind": "auto"}
 
-    def ask(link: AgentLink) -> tuple[Mapping[str, Any], float]:
-        return link.facts(deep=True, python=python), link.connect_seconds
+    def ask(link: AgentLink) -> tuple[Mapping[str, Any], float, QueueState]:
+        return link.facts(deep=True, python=python), link.connect_seconds, queue_state(orch, link, link.status())
 
     found = []
     for name, answer in orch.ask(ask, hosts, deadline).items():
         one = HostCheck(name, error=answer.error)
         if answer.value is not None:
-            one.facts, seconds = answer.value
+            one.facts, seconds, queue = answer.value
             one.connect_ms = round(seconds * 1000)
             one.findings = judge(one.facts, jobs)
+            one.findings += [Finding("warning", text, remedy) for text, remedy in troubles(name, queue)]
         found.append(one)
     return found
 

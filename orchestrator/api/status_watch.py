@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from orchestrator.api.core import Orch
 from orchestrator.api.find import Located, each_once
-from orchestrator.api.status import HostStatus, StatusReport
+from orchestrator.api.status import HostStatus, StatusReport, look
 from orchestrator.errors import OrchError, UnreachableError
 from orchestrator.hosts.inventory import HostEntry
 
@@ -97,12 +97,11 @@ class StatusWatch:
 
     def _look(self, entry: HostEntry) -> tuple[HostStatus, list[Located]]:
         try:
-            answer = self._orch.links.open(entry).status(project=self._orch.project)
+            host, views = look(self._orch, self._orch.links.open(entry))
         except OrchError as error:
             return self._last_seen(entry.name, error)
         except OSError as error:
             return self._last_seen(entry.name, UnreachableError(str(error), host=entry.name))
         with suppress(OrchError):
-            self._orch.remember(entry.name, answer["jobs"])
-        jobs = [Located(entry.name, view) for view in answer["jobs"]]
-        return HostStatus(entry.name, answer["gpus"], None, time.time()), jobs
+            self._orch.remember(entry.name, views)
+        return host, [Located(entry.name, view) for view in views]

@@ -11,6 +11,7 @@ from orchestrator.cli.boundary import command
 from orchestrator.cli.job_cmds import Trust, Yes
 
 Name = Annotated[str, typer.Argument(help="The host's name.", autocompletion=complete.hosts)]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Hosts.", autocompletion=complete.hosts)]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +24,9 @@ def register(app: typer.Typer) -> None:
     group.command("rename")(command(rename))
     group.command("key")(command(key))
     group.command("trust")(command(trust))
+    group.command("pause")(command(pause))
+    group.command("resume")(command(resume))
+    group.command("adopt")(command(adopt))
     app.add_typer(group, name="host")
     app.command("exec", context_settings={"allow_interspersed_args": False})(command(execute))
     app.command("ssh")(command(ssh))
@@ -93,6 +97,36 @@ def trust(
     from orchestrator.cli import host_views
 
     return host_views.trust(name, replace, yes)
+
+
+def pause(names: Names) -> int:
+    """Start nothing new on a host; what runs goes on."""
+    from orchestrator.cli import queue_view
+
+    return queue_view.pause(names, on=True)
+
+
+def resume(names: Names) -> int:
+    """Let a paused host's queue go on."""
+    from orchestrator.cli import queue_view
+
+    return queue_view.pause(names, on=False)
+
+
+def adopt(
+    name: Name,
+    host_id: Annotated[
+        str | None, typer.Option("--from", metavar="HOST_ID", help="Whose queue, where several lie there.")
+    ] = None,
+    yes: Yes = False,
+) -> int:
+    """Make another host's queue this host's own.
+
+    After a container was cloned, or its disk or image was used for another one: the jobs that waited go on here.
+    """
+    from orchestrator.cli import queue_view
+
+    return queue_view.adopt(name, host_id, yes)
 
 
 def execute(

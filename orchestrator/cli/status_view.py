@@ -16,6 +16,7 @@ from rich.text import Text
 
 from orchestrator.api import Located, Orch
 from orchestrator.api.find import newest_first
+from orchestrator.api.queues import troubles
 from orchestrator.api.status import HostStatus, StatusReport, status_report
 from orchestrator.api.status_watch import StatusWatch
 from orchestrator.cli.closing import progress_text, why
@@ -109,6 +110,8 @@ def as_json(report: StatusReport, states: Sequence[str] = ()) -> dict[str, Any]:
                 "last_seen": host.last_seen,
                 "error": host.error.message if host.error else None,
                 "gpus": host.gpus["gpus"] if host.gpus else [],
+                "paused": host.queue.paused is not None,
+                "moved": host.queue.owner is not None,
             }
             for host in report.hosts
         ],
@@ -129,7 +132,7 @@ def job_json(job: Located) -> dict[str, Any]:
 
 def draw(report: StatusReport, wish: Wish) -> Group:
     """Return the picture of a report."""
-    parts: list[Table | Text | Group] = [_hosts(report.hosts)]
+    parts: list[Table | Text | Group] = [_hosts(report.hosts), *_queues(report.hosts)]
     jobs = [job for job in newest_first(report.jobs) if _shown(job, wish)]
     if jobs:
         parts += [Text(""), _jobs(jobs[: wish.number])]
@@ -163,6 +166,12 @@ def _hosts(hosts: Sequence[HostStatus]) -> Table:
             state = Text("ok", style="green") if n == 0 else Text("")
             rows.append((host.name if n == 0 else "", state, f"{gpu['index']} {gpu['name']}", *_gpu(gpu)))
     return table("", ("host", "", "gpu", "memory", "use", ""), rows)
+
+
+def _queues(hosts: Sequence[HostStatus]) -> list[Text]:
+    """Return what keeps a queue from going on, and the command that helps."""
+    said = [(host.name, *trouble) for host in hosts for trouble in troubles(host.name, host.queue)]
+    return [plain(f"{name}: {text} {remedy}", "yellow") for name, text, remedy in said]
 
 
 def _gpu(gpu: GpuView) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from orchestrator.remote.link_base import LinkBase, given
-from orchestrator.remote.link_types import GcReport, ResolvedPython
+from orchestrator.remote.link_types import Adopted, GcReport, ResolvedPython
 from orchestrator.remote.streaming import Stream
 from remote_payload.agent.wire.messages import GpuTable
 
@@ -78,6 +78,26 @@ class HostMethods(LinkBase):
         return cast(
             ResolvedPython, self.rpc.call("resolve_python", timeout=SLOW, python=dict(python), profile=used).result
         )
+
+    def pause(self, on: bool, by: str) -> bool:
+        """Let nothing new start on the host (`on`), or let it go on; return whether it is paused now.
+
+        Raises:
+            AgentError: `moved`, the queue is another host's.
+        """
+        return bool(self.rpc.call("pause", on=on, by=by).result["paused"])
+
+    def adopt(self, host_id: str | None, by: str) -> Adopted:
+        """Make another host's queue this host's own; it goes on here.
+
+        Args:
+            host_id: whose queue in this home; None = the one that is open.
+            by: who asks.
+
+        Raises:
+            AgentError: `not_found` (no such queue), `conflict` (the host has a queue of its own).
+        """
+        return cast(Adopted, self.rpc.call("adopt", timeout=SLOW, by=by, **given(host_id=host_id)).result)
 
     def exec(self, argv: Sequence[str], cwd: str | None = None, job: str | None = None) -> ExecRun:
         """Run a command, without stdin.

@@ -34,13 +34,39 @@ class KeeperView(TypedDict):
     pid: int | None
 
 
+class OtherSpool(TypedDict):
+    """The queue of another host in this host's home: of one that shares the home, or that it was copied from."""
+
+    host_id: str
+    root: str
+    jobs_live: int
+
+
 class Opened(TypedDict):
-    """The spool this link is bound to."""
+    """The spool this link is bound to; `moved`: it belongs to another host (`owner`) and rests until it is adopted."""
 
     host_id: str
     root: str
     keeper: KeeperView
     jobs_live: int
+    owner: str
+    moved: bool
+    others: list[OtherSpool]
+
+
+class Adopted(TypedDict):
+    """The spool that is this host's own now."""
+
+    host_id: str
+    root: str
+    keeper: KeeperView
+
+
+class Paused(TypedDict):
+    """Since when (seconds since the epoch) a host starts nothing new, and who wanted it."""
+
+    at: float
+    by: str
 
 
 class Have(TypedDict):
@@ -66,7 +92,7 @@ class Disk(TypedDict):
 
 
 class Status(TypedDict):
-    """A whole host in one answer; load is the one-minute average or None."""
+    """A whole host in one answer; load is the one-minute average or None, owner the host that its spool belongs to."""
 
     gpus: GpuTable
     jobs: list[JobView]
@@ -74,6 +100,9 @@ class Status(TypedDict):
     time: float
     disk: Disk
     load: float | None
+    paused: Paused | None
+    owner: str
+    host_id: str
 
 
 class ResolvedPython(TypedDict):

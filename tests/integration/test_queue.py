@@ -239,6 +239,18 @@ def test_another_hosts_queue_rests_until_it_is_adopted(host: KeeperHost) -> None
     assert host.ended(job["id"])["reason"] == "exit_zero"
 
 
+def test_a_keeper_leaves_a_queue_that_another_host_took(host: KeeperHost) -> None:
+    atomic.create_json(host.paths.paused, {"at": 0.0, "by": "me"})
+    job = host.spec("true")
+    host.store(job)
+    keeper = host.start_keeper()
+    assert held(host, job["id"])["reason"] == "host_paused"
+    atomic.write_json(host.paths.host, {"host_id": "h-another", "boot": {}})
+    Path(host.paths.paused).unlink()
+    assert keeper.wait(20) == 0
+    assert not Path(host.paths.job(job["id"]).attempts).exists()
+
+
 def test_what_ran_on_the_host_before_is_lost_and_tried_again_here(host: KeeperHost, tmp_path: Path) -> None:
     job = host.spec("echo again", retry={"max": 1, "on": ["host"], "backoff": 0.0})
     host.store(job)

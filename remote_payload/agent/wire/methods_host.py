@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any, Dict, Mapping, cast
+from typing import Any, Dict, List, Mapping, cast
 
+from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.facts import collect, hello_facts
 from remote_payload.agent.machine.gpu import read_gpus
 from remote_payload.agent.run.environments import expand, list_conda, resolve_python
@@ -16,9 +17,11 @@ from remote_payload.agent.spool.gc import DEFAULT_OLDER_THAN, Gc, Wish
 from remote_payload.agent.spool.hostroot import adopt as adopt_spool
 from remote_payload.agent.spool.hostroot import foreign_spools, open_spool
 from remote_payload.agent.spool.keeper_start import keeper_view, poke, start_keeper
-from remote_payload.agent.spool.submissions import is_surely_over
+from remote_payload.agent.spool.paths import SpoolPaths
+from remote_payload.agent.spool.submissions import Submissions, is_surely_over
+from remote_payload.agent.spool.views import Views
 from remote_payload.agent.wire.context import Context, agent_hash
-from remote_payload.agent.wire.messages import GpuTable, PythonSpec
+from remote_payload.agent.wire.messages import GpuTable, JobSpec, PythonSpec
 from remote_payload.agent.wire.protocol import PROTOCOL_VERSION
 from remote_payload.agent.wire.session import Answer, Call
 
@@ -39,9 +42,8 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     profile: Dict[str, Any] = dict(args["profile"])
     spool = open_spool(profile)
     context.bind(spool, profile)
-    unsure = [spec for spec in context.jobs() if not is_surely_over(spool.paths, spec["id"])]
-    live = sum(not is_final(view["state"]) for view in context.views.views(unsure))
-    others = [each._asdict() for each in foreign_spools(spool)]
+    live = _count_live(context.views, spool.paths, context.jobs())
+    others = [{**each._asdict(), "jobs_live": _live_elsewhere(each.root)} for each in foreign_spools(spool)]
     return Answer(
         {
             "host_id": spool.host_id,
@@ -53,6 +55,20 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
             "others": others,
         }
     )
+
+
+def _count_live(views: Views, paths: SpoolPaths, specs: List[JobSpec]) -> int:
+    unsure = [spec for spec in specs if not is_surely_over(paths, spec["id"])]
+    return sum(not is_final(view["state"]) for view in views.views(unsure))
+
+
+def _live_elsewhere(root: str) -> int:
+    """Return how many jobs of another host's queue have not ended; 0 when it cannot be read."""
+    paths = SpoolPaths(root)
+    try:
+        return _count_live(Views(paths, moved=True), paths, Submissions(paths).refresh())
+    except (AgentFault, OSError):
+        return 0
 
 
 def adopt(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:

@@ -11,6 +11,7 @@ from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.disk import disk_facts
 from remote_payload.agent.spool import atomic, secrets
 from remote_payload.agent.spool.fold import cancel_stands, fold, is_final
+from remote_payload.agent.spool.hostroot import owner_of
 from remote_payload.agent.spool.keeper_start import keeper_view, start_keeper
 from remote_payload.agent.spool.submissions import load_facts
 from remote_payload.agent.wire.context import Context
@@ -50,6 +51,9 @@ def status(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
         "time": time.time(),
         "disk": {"free": disk["free"], "total": disk["total"]},
         "load": _load(),
+        "paused": atomic.read_json(context.paths.paused),
+        "owner": owner_of(context.paths),
+        "host_id": context.spool.host_id,
     }
     return Answer({**said, "truncated": left} if left else said)
 
