@@ -57,8 +57,8 @@ _PATTERNS: Tuple[Tuple[str, Pattern[bytes]], ...] = (
     (
         "cuda_error",
         re.compile(
-            rb"NVRM: Xid|CUDA error: (?!device-side assert|no kernel image)|cuDNN error: |CuDNN error: |Unable to determine the"
-            rb" device handle|GPU is lost|NCCL error|ncclSystemError|ncclUnhandledCudaError"
+            rb"NVRM: Xid|CUDA error: (?!device-side assert|no kernel image)|cuDNN error: |CuDNN error: "
+            rb"|Unable to determine the device handle|GPU is lost|NCCL error|ncclSystemError|ncclUnhandledCudaError"
             rb"|GET was unable to find an engine"
         ),
     ),
