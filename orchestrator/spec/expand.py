@@ -304,6 +304,8 @@ def _only_cells(jobs: list[ExpandedJob], values: Mapping[str, str]) -> list[Expa
         known = dict.fromkeys(job.params[key] for job in jobs if key in job.params)
         if not known:
             keys = sorted({key for job in jobs for key in job.params})
+            if not keys:
+                raise UsageError(f"no matrix has the key {key[:60]!r}: none of these jobs has a matrix")
             raise UsageError(f"no matrix has the key {key[:60]!r}{near(key, keys)}", f"There are: {listed(keys)}.")
         if value not in known:
             raise UsageError(f"no cell has {key}={value[:60]}{near(value, known)}", f"There are: {listed(known)}.")
