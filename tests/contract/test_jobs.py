@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -170,3 +173,29 @@ def test_gc_removes_what_was_pulled(link: AgentLink, code: Path) -> None:
     link.pulled(sent.job, 1, "/home/me/results")
     assert link.gc(dry_run=True, older_than=0.0)["freed"] >= 0
     assert [view["id"] for view in link.jobs()] == [sent.job]
+
+
+def test_after_a_reboot_the_queue_goes_on_when_anyone_connects(place: Place, code: Path) -> None:
+    link = place.link()
+    policy = {"max": 1, "on": ["host"], "backoff": 0.0}
+    lost = Sent(code, "echo $ORCH_ATTEMPT; [ $ORCH_ATTEMPT = 2 ] || sleep 600")
+    again = Sent(code, "echo $ORCH_ATTEMPT; [ $ORCH_ATTEMPT = 2 ] || sleep 600", retry=policy)
+    for sent in (lost, again):
+        sent.send(link)
+        wait_until(lambda sent=sent: link.read_log(sent.job).data == b"1\n", 20, "it runs")  # type: ignore[misc]
+    root = Path(link.opened["root"])
+    keeper = link.status()["keeper"]["pid"]
+    link.close()
+    # What a reboot leaves: no process, and an attempt that began in another boot.
+    starts = [root / "jobs" / sent.job / "attempts" / "1" / "start.json" for sent in (lost, again)]
+    leaders = [json.loads(start.read_text())["pid"] for start in starts]
+    supervisors = [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in leaders]
+    for pid in (keeper, *supervisors, *leaders):
+        os.kill(pid, signal.SIGKILL)
+    for start in starts:
+        start.write_text(json.dumps({**json.loads(start.read_text()), "boot": {"id": "before", "pid1_start": "1"}}))
+    later = place.link()
+    view = wait_final(later, lost.job)
+    assert (view["state"], view["reason"]) == ("LOST", "host_rebooted")
+    assert wait_final(later, again.job)["state"] == "SUCCEEDED"
+    assert log_of(later, again.job) == b"1\n2\n"

@@ -43,6 +43,12 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     spool = open_spool(profile)
     context.bind(spool, profile)
     live = _count_live(context.views, spool.paths, context.jobs())
+    if live and not spool.moved and not keeper_view(spool.paths)["alive"]:
+        # After a reboot the queue goes on as soon as anybody looks.
+        try:
+            start_keeper(spool.paths)
+        except AgentFault as fault:
+            context.say("warning", fault.message)
     others = [{**each._asdict(), "jobs_live": _live_elsewhere(each.root)} for each in foreign_spools(spool)]
     return Answer(
         {
