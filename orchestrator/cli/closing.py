@@ -14,7 +14,7 @@ from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import HostError
 from orchestrator.fetch.pull import PullReport
 from orchestrator.watch.collapse import LineCollapser
-from remote_payload.agent.spool.states import sentence
+from remote_payload.agent.spool.states import hint_sentence, sentence
 from remote_payload.agent.wire.messages import JobView
 
 SETUP = "env_building"
@@ -89,6 +89,12 @@ def why(view: JobView) -> str:
     if view["detail"]:
         extra.append(view["detail"])
     return text + (f" ({'; '.join(extra)})" if extra else "")
+
+
+def hints(view: JobView) -> list[str]:
+    """Return what is worth telling of a running job, in sentences."""
+    # A view remembered from before hosts told of hints has none.
+    return [hint_sentence(hint["key"], hint["words"]) for hint in view.get("hints") or ()]
 
 
 def setup_seconds(view: JobView) -> int:

@@ -64,6 +64,7 @@ class LiveView:
         self._width = max((len(job.view["name"]) for job in jobs), default=0)
         self._setup_told: dict[str, int] = {}
         self._ends: dict[str, str] = {}
+        self._hinted: set[tuple[str, int, str]] = set()
         self._lost: set[str] = set()
         self.gave_up: dict[str, OrchError] = {}
         self._follower: Follower | None = None
@@ -162,6 +163,7 @@ class LiveView:
         before = self._jobs[view["id"]].view
         self._jobs[view["id"]] = Located(host, view)
         self._orch.remember(host, [view])
+        self._hints(host, view)
         keys = ("state", "reason", "waiting_for")
         same = all(before[key] == view[key] for key in keys)  # type: ignore[literal-required]
         if self._silent or (same and not self._is_setup_news(view)):
@@ -175,6 +177,17 @@ class LiveView:
                 self._ends[view["id"]] = _state_line(host, view)
             else:
                 self._print(view["id"], [_state_line(host, view)], "dim")
+
+    def _hints(self, host: str, view: JobView) -> None:
+        """Tell each hint once in an attempt."""
+        for text in closing.hints(view):
+            if self._silent or (view["id"], view["attempt"], text) in self._hinted:
+                continue
+            self._hinted.add((view["id"], view["attempt"], text))
+            if GLOBALS.json:
+                emit({"event": "hint", "job": view["id"], "name": view["name"], "host": host, "message": text})
+            elif not GLOBALS.quiet:
+                self._print(view["id"], [text], "yellow")
 
     def _ended(self, job: str) -> None:
         self._print_lines(job, self._lines[job].finish())

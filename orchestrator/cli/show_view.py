@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.text import Text
 
 from orchestrator.api import Located
-from orchestrator.cli.closing import why
+from orchestrator.cli.closing import hints, why
 from orchestrator.cli.console import OUT, duration, emit, plain, size, state_text, table
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
@@ -35,6 +35,8 @@ def _draw(job: Located) -> None:
     view = job.view
     OUT.print(Text(f"{view['name']}  ", style="bold") + plain(view["id"]) + Text("  ") + state_text(view["state"]))
     OUT.print(plain(why(view)))
+    for text in hints(view):
+        OUT.print(plain(text, "yellow"))
     rows: list[tuple[object, object]] = [
         ("host", job.host),
         ("project", view["project"]),

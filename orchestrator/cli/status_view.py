@@ -19,7 +19,7 @@ from orchestrator.api.find import newest_first
 from orchestrator.api.queues import troubles
 from orchestrator.api.status import HostStatus, StatusReport, status_report
 from orchestrator.api.status_watch import StatusWatch
-from orchestrator.cli.closing import progress_text, why
+from orchestrator.cli.closing import hints, progress_text, why
 from orchestrator.cli.console import OUT, counted, duration, emit, plain, state_text, table
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS, drawn
@@ -127,7 +127,7 @@ def job_json(job: Located) -> dict[str, Any]:
         "exit_code", "signal", "submitted_at", "started_at", "ended_at", "gpus", "progress", "path",
     )  # fmt: skip
     picked: dict[str, Any] = {key: view[key] for key in keys}  # type: ignore[literal-required]
-    return {**picked, "host": job.host, "cost": None, "seen_at": job.seen_at}
+    return {**picked, "hints": hints(view), "host": job.host, "cost": None, "seen_at": job.seen_at}
 
 
 def draw(report: StatusReport, wish: Wish) -> Group:
@@ -198,12 +198,13 @@ def _jobs(jobs: Sequence[Located]) -> Group:
         else:
             rows += [_row(job) for job in members]
     columns = ("job", "id", "state", "host", "gpu", "time", "")
+    hinted = [plain(f"{job.view['name']}: {text}", "yellow") for job in jobs for text in hints(job.view)]
     if OUT.width >= WIDE:
-        return Group(table("", columns, rows))
+        return Group(table("", columns, rows), *hinted)
     notes = [plain(f"  {row[0]}: {row[-1]}", "dim") for row in rows if row[-1]]
     for note in notes:
         note.no_wrap, note.overflow = False, "fold"
-    return Group(table("", columns[:-1], [row[:-1] for row in rows]), *notes)
+    return Group(table("", columns[:-1], [row[:-1] for row in rows]), *notes, *hinted)
 
 
 def _line(submission: str, jobs: Sequence[Located]) -> Sequence[object]:
