@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.ship.scan import HashCache, Tree, scan_tree
+from orchestrator.spec.code import check_start, code_folder
 from orchestrator.spec.expand import CodeSpec, ExpandedJob, JobsFile, setup_files, to_spec
 from remote_payload.agent.spool.manifests import canonical
 from remote_payload.agent.wire.messages import JobSpec, Submission
@@ -102,6 +103,7 @@ def freeze(
         if job.code not in trees:
             trees[job.code] = _scan(file.folder, job.code, cache)
         tree = trees[job.code]
+        check_start(job.code, tree.manifest["entries"])
         spec = to_spec(
             job,
             id=new_id("j"),
@@ -121,9 +123,7 @@ def freeze(
 
 
 def _scan(folder: Path, code: CodeSpec, cache: HashCache) -> Tree:
-    root = (folder / code.path).resolve()
-    if not root.is_dir():
-        raise UsageError(f"code.path {code.path!r} is not a folder", f"It is looked for at {root}.")
+    root = code_folder(code, folder)
     return scan_tree(root, ignore=code.ignore, include=code.include, results=folder / RESULTS, cache=cache)
 
 

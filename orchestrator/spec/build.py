@@ -121,7 +121,6 @@ def _base(raw: RawJob, document: Document, over: Overrides) -> ExpandedJob:
     model = raw.model
     resources = model.resources
     gpus = resources.gpus if resources and resources.gpus is not None else "auto"
-    code = model.code
     return ExpandedJob(
         name=raw.name,
         job=raw.name,
@@ -129,12 +128,7 @@ def _base(raw: RawJob, document: Document, over: Overrides) -> ExpandedJob:
         setup=_setup(raw, document),
         hosts=_hosts(raw, document, over.hosts),
         python=_python(model.python),
-        code=CodeSpec(
-            path=(code and code.path) or ".",
-            dir=(code and code.dir) or ".",
-            ignore=tuple((code and code.ignore) or ()),
-            include=tuple((code and code.include) or ()),
-        ),
+        code=_code(raw, document),
         env={**(model.env or {}), **over.env},
         secrets=_secrets(raw, document),
         gpus=gpus if over.gpus is None else over.gpus,
@@ -145,6 +139,14 @@ def _base(raw: RawJob, document: Document, over: Overrides) -> ExpandedJob:
         grace=GRACE if model.grace is None else model.grace,
         position=document.at(raw.place),
     )
+
+
+def _code(raw: RawJob, document: Document) -> CodeSpec:
+    code = raw.model.code
+    if code is None:
+        return CodeSpec()
+    ignore, include = tuple(code.ignore or ()), tuple(code.include or ())
+    return CodeSpec(code.path or ".", code.dir or ".", ignore, include, document.at(raw.node.entries["code"].place))
 
 
 def _setup(raw: RawJob, document: Document) -> Setup | None:

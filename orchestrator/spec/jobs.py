@@ -68,12 +68,17 @@ class Setup:
 
 @dataclass(frozen=True)
 class CodeSpec:
-    """Which files are sent: `path` is relative to the file's folder, `dir` is inside it."""
+    """Which files are sent: `path` is relative to the file's folder, `dir` is inside it.
+
+    Args:
+        position: the file:line:column of `code` ("the code" when nothing is said of it); no part of what is equal.
+    """
 
     path: str = "."
     dir: str = "."
     ignore: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    position: str = field(default="the code", compare=False)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,20 @@ SPOILT: dict[str, tuple[str | bytes, str]] = {
         "1:18: a password stands in the login line",
     ),
     "an unknown host": (JOB + "    hosts: bix\n", "4:12: no host is called 'bix'; did you mean 'box'?"),
+    "a folder of code that is not there": (JOB + "    code: {path: scr}\n", "4:5: the folder 'scr' is not there"),
+    "a folder to start in that is not sent": (
+        JOB + "    code: {dir: scr}\n",
+        "4:5: `code.dir` names 'scr', and no such folder is sent",
+    ),
+    "a file of a setup that is not sent": (
+        JOB + "    setup: {run: x, files: [a.txt]}\n",
+        "4:5: `setup.files` names 'a.txt', and the code has no such file",
+    ),
+    "a profile that is not known": (
+        "hosts: {b: {ssh: h, profile: lamda}}\n" + JOB,
+        "1:30: `profile` must be auto, generic, autodl, vast, runpod, lambda, matpool, gpushare, featurize or "
+        "openbayes, not 'lamda'; did you mean 'lambda'?",
+    ),
     "a secret that is not set": (JOB + "    secrets: [MY_KEY]\n", "4:15: the secret MY_KEY is not set"),
 }
 
@@ -131,6 +145,13 @@ def test_no_file(trap: Trap) -> None:
         "orch: error: there is no jobs.yaml here",
         "  `orch init` writes one; `orch run -- CMD` does without.",
     ]
+
+
+def test_many_jobs_are_asked_about_first(trap: Trap) -> None:
+    trap.laptop.jobs_yaml(JOB + "    matrix: {a: {range: [1, 101]}}\n")
+    said = trap.laptop.orch("submit", "-d", code=4).stderr
+    assert "That makes 101 jobs. Go on" in said
+    assert "Add -y to go on without asking." in said
 
 
 def test_no_host_at_all(trap: Trap) -> None:
