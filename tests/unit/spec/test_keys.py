@@ -130,8 +130,8 @@ def test_a_wrong_type(refused: Refused, text: str, message: str) -> None:
 
 
 def test_the_first_in_the_file_is_told_and_the_others_are_counted(refused: Refused) -> None:
-    message, hint = refused("jobs:\n  b: {run: 5}\n  a: {run: x, timeout: soon}\nprojct: a\n")
-    assert message == "2:12: `run` must be a command, as text"
+    message, hint = refused("jobs:\n  b: {run: x, timeout: 0}\n  a: {run: 5}\nprojct: a\n")
+    assert message == "2:24: `timeout` must be longer than 0; `none` is no limit"
     assert hint == "2 more problems follow."
 
 

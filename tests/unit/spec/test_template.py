@@ -30,7 +30,7 @@ MAIN = "if __name__ == '__main__':\n    pass\n"
         ({"main_py": "", "other_py": ""}, "python main.py"),
         ({"src__train_py": "", "other_py": MAIN}, "python src/train.py"),
         ({"train_sh": "", "other_py": MAIN}, "bash train.sh"),
-        ({"a_py": "", "b_py": MAIN, "test_py": MAIN, "setup_py": MAIN}, "python b.py"),
+        ({"a_py": "", "z_py": MAIN, "test_py": MAIN, "setup_py": MAIN, "conf_py": MAIN}, "python z.py"),
         ({"a_py": "", "b_py": ""}, "python a.py"),
         ({"it's 1 a: b #c_py": MAIN}, """python 'it'"'"'s 1 a: b #c.py'"""),
         ({}, "python train.py"),
