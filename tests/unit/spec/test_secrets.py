@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keyring
 import pytest
+from keyring.backends import null
+from keyring.errors import KeyringError
 
 from orchestrator.errors import ConfigError
 from orchestrator.spec.build import looks_secret
 from orchestrator.spec.jobs import Secret
-from orchestrator.spec.secrets import find_secrets, from_environment, from_netrc, refuse_found
+from orchestrator.spec.secrets import find_secrets, from_environment, from_keyring, from_netrc, refuse_found
 from tests.unit.spec.conftest import Load, Refused
 
 VALUE = "hunter22-and-more"
@@ -125,6 +128,31 @@ def test_one_that_is_not_set() -> None:
     with pytest.raises(ConfigError) as caught:
         find_secrets([(Secret("WANDB_API_KEY"), "f:2:2")], [])
     assert "wandb login" in caught.value.hint
+
+
+class Drawer(null.Keyring):
+    """A keyring that keeps nothing."""
+
+    def get_password(self, service: str, username: str, password: str | None = None) -> str | None:
+        return {("orch", "A"): VALUE, ("other", "B"): VALUE, ("orch", "C"): ""}.get((service, username))
+
+
+class Locked(null.Keyring):
+    """The keyring of a desktop nobody is logged in at."""
+
+    def get_password(self, service: str, username: str, password: str | None = None) -> str | None:
+        raise KeyringError("locked")
+
+
+def test_keyring() -> None:
+    before = keyring.get_keyring()
+    try:
+        keyring.set_keyring(Drawer())  # type: ignore[no-untyped-call]
+        assert [from_keyring(name) for name in "ABC"] == [VALUE, None, None]
+        keyring.set_keyring(Locked())  # type: ignore[no-untyped-call]
+        assert from_keyring("A") is None
+    finally:
+        keyring.set_keyring(before)
 
 
 def test_environment_and_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
