@@ -106,7 +106,8 @@ class Orch:
     def cached(self, host: str) -> list[Located]:
         """Return the jobs last seen on a host."""
         views = self.store.cached_views(host=host, project=self.project)
-        return [Located(name, view, seen_at) for name, view, seen_at in views]
+        kept = {each.job for each in self.store.kept_cancels(host)}
+        return [Located(name, view, seen_at, view["id"] in kept) for name, view, seen_at in views]
 
     def remember(self, host: str, views: Sequence[JobView]) -> None:
         """Keep what a host said, for when it cannot be reached."""

@@ -16,11 +16,17 @@ _ID = re.compile(r"[sj]-[a-z0-9]{1,32}")
 
 @dataclass(frozen=True)
 class Located:
-    """A job and where it is. seen_at is None for a fresh answer, else when the cached one was true (epoch seconds)."""
+    """A job and where it is.
+
+    Args:
+        seen_at: None for a fresh answer, else when the cached one was true (epoch seconds).
+        cancel_kept: a cancel of it waits here for its host.
+    """
 
     host: str
     view: JobView
     seen_at: float | None = None
+    cancel_kept: bool = False
 
     @property
     def live(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from orchestrator.api.late_cancels import deliver
 from orchestrator.errors import HostError, OrchError, UnreachableError
 from orchestrator.hosts.inventory import HostEntry
 from orchestrator.hosts.profiles import Profile, detect, load_profiles, probe_paths
@@ -51,11 +52,15 @@ class Links:
         home: ORCH_HOME.
         store: remembers which agent a host already has.
         asker: asks the person for trust, passwords and passphrases.
+
+    Attributes:
+        delivered: {host: ids of jobs} whose cancel was kept until now and has reached the host.
     """
 
     def __init__(self, home: Path, store: Store, asker: Asker) -> None:
         self._store = store
         self.dialer = dialer(home, asker)
+        self.delivered: dict[str, list[str]] = {}
         self._slots: dict[str, _Slot] = {}
         self._guard = threading.Lock()
 
@@ -104,7 +109,17 @@ class Links:
             seen_at=time.time(),
             facts={"root": link.opened["root"]},
         )
+        self._deliver(link)
         return link
+
+    def _deliver(self, link: AgentLink) -> None:
+        try:
+            told = deliver(self._store, link)
+        except BaseException:
+            link.close()
+            raise
+        if told:
+            self.delivered[link.name] = told
 
     def each(
         self,

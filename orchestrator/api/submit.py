@@ -196,6 +196,7 @@ def send(
         if answer.value is not None:
             result.sent_files += answer.value[0]
             result.sent_bytes += answer.value[1]
+            orch.remember(host, [orch.first_view(job.spec) for job in frozen.jobs if placed[job.spec["id"]] == host])
         else:
             result.failed[host] = _as_host_error(host, answer.error)
     if len(result.failed) == len(per_host):

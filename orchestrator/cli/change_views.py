@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.api import Located, Orch
 from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import new_id
+from orchestrator.api.queues import by_whom
 from orchestrator.cli import ask
 from orchestrator.cli.console import emit, say
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
-from orchestrator.errors import EXIT_HOST, EXIT_OK, UsageError
+from orchestrator.errors import EXIT_HOST, EXIT_OK, AgentError, UsageError
 from orchestrator.remote.agent_link import AgentLink
 
 Change = Callable[[AgentLink, list[str]], dict[str, str]]
+Row = dict[str, Any]
+
+
+@dataclass
+class Done:
+    """What a change left: what the hosts said, jobs whose host could not be reached, whether a host refused."""
+
+    rows: list[Row] = field(default_factory=list)
+    unreached: list[Located] = field(default_factory=list)
+    refused: bool = False
 
 
 def cancel(words: Sequence[str], everything: bool, yes: bool) -> int:
@@ -30,8 +42,14 @@ def cancel(words: Sequence[str], everything: bool, yes: bool) -> int:
             return EXIT_OK
         if len(live) > 1 and not yes:
             ask.confirm(f"Cancel {len(live)} jobs ({_names(live)})?")
-        by = f"{orch.owner}@{socket.gethostname()}"
-        return _apply(orch, live, lambda link, ids: link.cancel(ids, by=by))
+        by = by_whom(orch)
+        # A host that did not say how its jobs are a moment ago is not asked again.
+        silent = [job for job in live if job.seen_at is not None]
+        done = _apply(orch, [job for job in live if job not in silent], lambda link, ids: link.cancel(ids, by=by))
+        done.rows += _keep(orch, silent + done.unreached, by)
+        if GLOBALS.json:
+            emit(done.rows)
+        return EXIT_HOST if done.refused else EXIT_OK
 
 
 def retry(words: Sequence[str], failed: bool, yes: bool) -> int:
@@ -49,9 +67,12 @@ def retry(words: Sequence[str], failed: bool, yes: bool) -> int:
         if len(ended) > 1 and not yes and not failed:
             ask.confirm(f"Try {len(ended)} jobs again ({_names(ended)})?")
         request = new_id("s")[2:]
-        code = _apply(orch, ended, lambda link, ids: link.retry(ids, request=request))
-        say(f"Watch: orch attach {ended[0].view['submission']}")
-        return code
+        done = _apply(orch, ended, lambda link, ids: link.retry(ids, request=request))
+        if GLOBALS.json:
+            emit(done.rows)
+        if done.rows:
+            say(f"Watch: orch attach {ended[0].view['submission']}")
+        return EXIT_HOST if done.refused or done.unreached else EXIT_OK
 
 
 def _names(jobs: Sequence[Located]) -> str:
@@ -59,19 +80,34 @@ def _names(jobs: Sequence[Located]) -> str:
     return ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
 
 
-def _apply(orch: Orch, jobs: Sequence[Located], change: Change) -> int:
+def _keep(orch: Orch, jobs: Sequence[Located], by: str) -> list[Row]:
+    """Keep the cancel of jobs whose host cannot be reached, for the next command that does."""
+    for host in dict.fromkeys(job.host for job in jobs):
+        mine = [job for job in jobs if job.host == host]
+        orch.store.keep_cancels(host, [job.view["id"] for job in mine], by)
+        say(f"{host} does not answer: the cancel of {_names(mine)} is kept here, for the next command that reaches it")
+    return [
+        {"id": job.view["id"], "name": job.view["name"], "host": job.host, "state": job.view["state"], "kept": True}
+        for job in jobs
+    ]
+
+
+def _apply(orch: Orch, jobs: Sequence[Located], change: Change) -> Done:
+    """Change jobs on their hosts, and say what became of each."""
+    done = Done()
     per_host: dict[str, list[str]] = {}
     for job in jobs:
         per_host.setdefault(job.host, []).append(job.view["id"])
-    answers = orch.ask(lambda link: change(link, per_host[link.name]), list(per_host))
+    answers = orch.ask(lambda link: change(link, per_host[link.name]), list(per_host)) if per_host else {}
     names = {job.view["id"]: job.view["name"] for job in jobs}
-    rows = []
     for host, answer in answers.items():
         if answer.error:
             say(f"{host}: {answer.error.message}; nothing was changed there", "red")
+            if isinstance(answer.error, AgentError):
+                done.refused = True
+            else:
+                done.unreached += [job for job in jobs if job.host == host]
         for ident, state in (answer.value or {}).items():
-            rows.append({"id": ident, "name": names.get(ident, ""), "host": host, "state": state})
+            done.rows.append({"id": ident, "name": names.get(ident, ""), "host": host, "state": state})
             say(f"{names.get(ident, ident)}: {state.lower()}")
-    if GLOBALS.json:
-        emit(rows)
-    return EXIT_HOST if any(answer.error for answer in answers.values()) else EXIT_OK
+    return done

@@ -19,6 +19,8 @@ from remote_payload.agent.wire.messages import JobView
 
 SETUP = "env_building"
 """The waiting reason of a job whose setup runs; its progress is that of the setup."""
+KEPT = "cancel waiting for the host"
+"""Said of a job that was cancelled while its host could not be reached."""
 LAST_LINES = 20
 FAILURES_SHOWN = 5
 """Failed jobs whose last lines are shown; of more, only the reason."""

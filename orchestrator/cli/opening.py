@@ -37,6 +37,8 @@ def opened(file: JobsFile | None = None, *, accept_new: bool = False) -> Iterato
     try:
         yield orch
     finally:
+        for host, jobs in orch.links.delivered.items():
+            say(f"{host} was told to cancel {', '.join(jobs)}, as asked while it could not be reached")
         orch.close()
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.text import Text
 
 from orchestrator.api import Located
-from orchestrator.cli.closing import hints, why
+from orchestrator.cli.closing import KEPT, hints, why
 from orchestrator.cli.console import OUT, duration, emit, plain, size, state_text, table
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
@@ -45,6 +45,8 @@ def _draw(job: Located) -> None:
     ]
     rows += [(f"matrix.{key}", value) for key, value in view["params"].items()]
     if job.seen_at:
+        if job.cancel_kept:
+            rows.append(("cancel", KEPT))
         rows.append(("seen", f"{duration(time.time() - job.seen_at)} ago; the host does not answer now"))
     rows.append(("workdir", view["path"]))
     OUT.print(table("", ("", ""), rows))

@@ -19,7 +19,7 @@ from orchestrator.api.find import newest_first
 from orchestrator.api.queues import troubles
 from orchestrator.api.status import HostStatus, StatusReport, status_report
 from orchestrator.api.status_watch import StatusWatch
-from orchestrator.cli.closing import hints, progress_text, why
+from orchestrator.cli.closing import KEPT, hints, progress_text, why
 from orchestrator.cli.console import OUT, counted, duration, emit, plain, state_text, table
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS, drawn
@@ -127,7 +127,14 @@ def job_json(job: Located) -> dict[str, Any]:
         "exit_code", "signal", "submitted_at", "started_at", "ended_at", "gpus", "progress", "path",
     )  # fmt: skip
     picked: dict[str, Any] = {key: view[key] for key in keys}  # type: ignore[literal-required]
-    return {**picked, "hints": hints(view), "host": job.host, "cost": None, "seen_at": job.seen_at}
+    return {
+        **picked,
+        "hints": hints(view),
+        "host": job.host,
+        "cost": None,
+        "seen_at": job.seen_at,
+        "cancel_kept": job.cancel_kept,
+    }
 
 
 def draw(report: StatusReport, wish: Wish) -> Group:
@@ -224,6 +231,8 @@ def _row(job: Located) -> Sequence[object]:
     if view["state"] == "SUCCEEDED":
         notes[2] = ""
     if job.seen_at:
+        if job.cancel_kept:
+            notes.append(KEPT)
         notes.append(f"seen {duration(time.time() - job.seen_at)} ago")
     gpus = ",".join(map(str, view["gpus"]))
     note = "  ".join(note for note in notes if note)

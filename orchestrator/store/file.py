@@ -46,6 +46,11 @@ _MIGRATIONS: tuple[str, ...] = (
         script INTEGER NOT NULL, crlf INTEGER NOT NULL, PRIMARY KEY (root, path)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE cancels (
+        job TEXT PRIMARY KEY, host TEXT NOT NULL, host_id TEXT, by TEXT NOT NULL, at REAL NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 """Step n brings a store from user_version n to n + 1. Steps are only ever added."""
 

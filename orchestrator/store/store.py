@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from orchestrator.store.cancels import CancelStore
 from orchestrator.store.file import plain
-from orchestrator.store.hashes import HashStore
 from remote_payload.agent.spool.states import LIVE_STATES
 from remote_payload.agent.wire.messages import JobView, Submission
 
@@ -42,7 +42,7 @@ class HostSeen(NamedTuple):
     facts: dict[str, Any]
 
 
-class Store(HashStore):
+class Store(CancelStore):
     """The laptop's store.
 
     Args:
@@ -244,7 +244,7 @@ class Store(HashStore):
         with self.write(durable=True) as db:
             db.execute("UPDATE OR REPLACE hosts SET name = ? WHERE name = ?", (new, old))
             db.execute("UPDATE OR REPLACE parts SET host = ? WHERE host = ?", (new, old))
-            for table in ("jobs", "views"):
+            for table in ("jobs", "views", "cancels"):
                 db.execute(f"UPDATE {table} SET host = ? WHERE host = ?", (new, old))
 
     def forget_host(self, name: str) -> None:
