@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +49,11 @@ def check_hosts(orch: Orch, hosts: Sequence[str], jobs: Sequence[ExpandedJob], d
     python = dict(jobs[0].python) if jobs else {"kind": "auto"}
 
     def ask(link: AgentLink) -> tuple[Mapping[str, Any], float, QueueState]:
-        return link.facts(deep=True, python=python), link.connect_seconds, queue_state(orch, link, link.status())
+        return (
+            link.facts(deep=True, python=python),
+            link.connect_seconds,
+            queue_state(orch, link, link.status(since=time.time())),
+        )
 
     found = []
     for name, answer in orch.ask(ask, hosts, deadline).items():

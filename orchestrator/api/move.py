@@ -77,7 +77,7 @@ def move(
 def balanced(orch: Orch) -> dict[str, list[Located]]:
     """Return the waiting jobs of this person that would start sooner on another host, by that host."""
     loads, waiting, found = {}, [], {}
-    for name, answer in orch.ask(lambda link: link.status()).items():
+    for name, answer in orch.ask(lambda link: link.status(since=time.time())).items():
         if answer.value is not None:
             loads[name] = load_of(name, answer.value)
             mine = [job for job in answer.value["jobs"] if job["state"] == PENDING and job["owner"] == orch.owner]
@@ -113,7 +113,7 @@ def finish(orch: Orch, submission: Submission, to: str, values: SecretValues, st
 
 
 def _able(specs: Sequence[JobSpec], target: AgentLink, to: str, result: Moved) -> list[JobSpec]:
-    load = load_of(to, target.status())
+    load = load_of(to, target.status(since=time.time()))
     able = []
     for spec in specs:
         if fits(wish_of(spec, (to,)), load):

@@ -35,14 +35,17 @@ class StatusReport:
     jobs: list[Located]
 
 
-def status_report(orch: Orch, hosts: Sequence[str] = (), deadline: float = STATUS_DEADLINE) -> StatusReport:
+def status_report(
+    orch: Orch, hosts: Sequence[str] = (), deadline: float = STATUS_DEADLINE, since: float | None = None
+) -> StatusReport:
     """Ask every host at once, one round trip each.
 
     Args:
         hosts: names; by default all.
         deadline: seconds after which a silent host is shown as last seen.
+        since: jobs that ended before may be left out (seconds since the epoch).
     """
-    answers = orch.ask(lambda link: look(orch, link), hosts, deadline)
+    answers = orch.ask(lambda link: look(orch, link, since), hosts, deadline)
     rows: list[HostStatus] = []
     jobs: list[Located] = []
     for name, answer in answers.items():
@@ -58,7 +61,7 @@ def status_report(orch: Orch, hosts: Sequence[str] = (), deadline: float = STATU
     return StatusReport(rows, each_once(jobs, orch.store.sent_to))
 
 
-def look(orch: Orch, link: AgentLink) -> tuple[HostStatus, list[JobView]]:
-    """Return a host and its jobs as they are now, in one round trip."""
-    said = link.status(project=orch.project)
+def look(orch: Orch, link: AgentLink, since: float | None = None) -> tuple[HostStatus, list[JobView]]:
+    """Return a host and its jobs as they are now, in one round trip. since: as for `status_report`."""
+    said = link.status(project=orch.project, since=since)
     return HostStatus(link.name, said["gpus"], None, time.time(), queue_state(orch, link, said)), said["jobs"]

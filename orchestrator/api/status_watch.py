@@ -26,12 +26,14 @@ class StatusWatch:
         orch: opens the links.
         hosts: names; by default all.
         interval: seconds between two questions to a host.
+        keep: seconds after its end from which a job may be left out; None = never.
     """
 
-    def __init__(self, orch: Orch, hosts: Sequence[str], interval: float) -> None:
+    def __init__(self, orch: Orch, hosts: Sequence[str], interval: float, keep: float | None = None) -> None:
         self._orch = orch
         self._entries = orch.hosts(hosts)
         self._interval = interval
+        self._keep = keep
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._answers: dict[str, tuple[HostStatus, list[Located]]] = {}
@@ -97,7 +99,8 @@ class StatusWatch:
 
     def _look(self, entry: HostEntry) -> tuple[HostStatus, list[Located]]:
         try:
-            host, views = look(self._orch, self._orch.links.open(entry))
+            since = None if self._keep is None else time.time() - self._keep
+            host, views = look(self._orch, self._orch.links.open(entry), since)
         except OrchError as error:
             return self._last_seen(entry.name, error)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,7 +107,7 @@ def arrange(orch: Orch, frozen: Frozen) -> dict[str, str]:
         return {job.spec["id"]: job.hosts[0] for job in frozen.jobs}
     names = sorted({name for job in frozen.jobs for name in job.hosts})
     loads: dict[str, HostLoad] = {}
-    for name, answer in orch.ask(lambda link: link.status(), names).items():
+    for name, answer in orch.ask(lambda link: link.status(since=time.time()), names).items():
         if answer.value is None:
             continue
         loads[name] = load_of(name, answer.value)
@@ -213,7 +214,7 @@ def _send_to(
 ) -> tuple[int, int]:
     jobs = [job for job in frozen.jobs if job.spec["id"] in set(ids)]
     trees = {job.tree.snapshot_id: job.tree for job in jobs}
-    _check_pythons(link, [job.expanded.python for job in jobs])
+    check_pythons(link, [job.expanded.python for job in jobs])
     submission = frozen.for_host(ids, orch.owner)
     manifests: dict[str, Manifest] = {snapshot: tree.manifest for snapshot, tree in trees.items()}
     secrets = {job_id: values for job_id, values in frozen.secrets.items() if job_id in set(ids)}
@@ -259,13 +260,14 @@ def hand_over(
             return files, size
         missing = set(reply["missing"])
         files += len(missing)
-        size += _upload(link, request.id, trees.values(), missing, progress)
+        size += upload(link, request.id, trees.values(), missing, progress)
     raise AgentError(f"{link.name} keeps losing files that were sent", "Try again; then `orch check`.", host=link.name)
 
 
-def _upload(
+def upload(
     link: AgentLink, submission: str, trees: Iterable[Tree], missing: set[str], progress: SentBytes | None
 ) -> int:
+    """Send files that a host lacks; return the bytes on the wire."""
     sent = 0
     left = set(missing)
     for tree in trees:
@@ -285,7 +287,7 @@ def _upload(
     return sent
 
 
-def _check_pythons(link: AgentLink, wanted: Sequence[PythonSpec]) -> None:
+def check_pythons(link: AgentLink, wanted: Sequence[PythonSpec]) -> None:
     """Refuse an environment that is not there before anything is queued for it."""
     seen: set[bytes] = set()
     for python in wanted:

@@ -44,6 +44,11 @@ class Wish:
     watch: bool
     interval: float
 
+    @property
+    def whole(self) -> bool:
+        """Whether jobs that ended long ago are wanted too."""
+        return GLOBALS.json or bool(self.states)
+
 
 def status(wish: Wish, accept_new: bool) -> int:
     """Do `orch status`."""
@@ -51,7 +56,7 @@ def status(wish: Wish, accept_new: bool) -> int:
     with opened(accept_new=accept_new) as orch:
         if wish.watch:
             return _watch(orch, wish)
-        report = status_report(orch, wish.hosts)
+        report = status_report(orch, wish.hosts, since=None if wish.whole else time.time() - DAY)
         if GLOBALS.json:
             emit(as_json(report, wish.states))
         else:
@@ -70,7 +75,7 @@ def _check_states(states: Sequence[str]) -> None:
 
 def _watch(orch: Orch, wish: Wish) -> int:
     """Redraw in place (a report after the other where there is no terminal) until Ctrl-C."""
-    watch = StatusWatch(orch, wish.hosts, wish.interval)
+    watch = StatusWatch(orch, wish.hosts, wish.interval, None if wish.whole else DAY)
     with ExitStack() as stack:
         stack.callback(watch.stop)
         live = None
@@ -141,13 +146,34 @@ def draw(report: StatusReport, wish: Wish) -> Group:
     """Return the picture of a report."""
     parts: list[Table | Text | Group] = [_hosts(report.hosts), *_queues(report.hosts)]
     jobs = [job for job in newest_first(report.jobs) if _shown(job, wish)]
+    first = _first_lines(jobs, wish.number)
     if jobs:
-        parts += [Text(""), _jobs(jobs[: wish.number])]
-    if len(jobs) > wish.number:
-        parts.append(Text(f"{counted(len(jobs) - wish.number, 'more job')} (-n {len(jobs)} shows them)", style="dim"))
+        parts += [Text(""), _jobs(first)]
+    if len(jobs) > len(first):
+        parts.append(Text(f"{counted(len(jobs) - len(first), 'more job')} (-n {len(jobs)} shows them)", style="dim"))
     if not jobs:
         parts.append(Text("No live job, and none in the last 24 hours.", style="dim"))
     return Group(*parts)
+
+
+def _first_lines(jobs: Sequence[Located], number: int) -> list[Located]:
+    """Return the jobs of the first so many lines; many jobs of one submission are one line together."""
+    first: list[Located] = []
+    for members in by_submission(jobs).values():
+        if number <= 0:
+            break
+        together = len(members) >= LINES_FROM
+        first += members if together else members[:number]
+        number -= 1 if together else len(members)
+    return first
+
+
+def by_submission(jobs: Sequence[Located]) -> dict[str, list[Located]]:
+    """Return the jobs of each submission, in the order given."""
+    groups: dict[str, list[Located]] = {}
+    for job in jobs:
+        groups.setdefault(job.view["submission"], []).append(job)
+    return groups
 
 
 def _shown(job: Located, wish: Wish) -> bool:
@@ -196,10 +222,7 @@ def _or(value: object) -> str:
 def _jobs(jobs: Sequence[Located]) -> Group:
     """Return the table of jobs; where the terminal is narrow, what is said of each stands under it."""
     rows: list[Sequence[object]] = []
-    groups: dict[str, list[Located]] = {}
-    for job in jobs:
-        groups.setdefault(job.view["submission"], []).append(job)
-    for submission, members in groups.items():
+    for submission, members in by_submission(jobs).items():
         if len(members) >= LINES_FROM:
             rows.append(_line(submission, members))
         else:

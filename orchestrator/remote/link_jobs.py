@@ -36,9 +36,13 @@ class JobMethods(LinkBase):
         args = given(project=project, submission=submission, ids=None if ids is None else list(ids))
         return cast("list[JobView]", self.rpc.call("jobs", **args).result["jobs"])
 
-    def status(self, project: str | None = None) -> Status:
-        """Return GPUs, jobs, disk and load in one round trip."""
-        return cast(Status, self.rpc.call("status", **given(project=project)).result)
+    def status(self, project: str | None = None, since: float | None = None) -> Status:
+        """Return GPUs, jobs, disk and load in one round trip.
+
+        Args:
+            since: leave out jobs that ended before, as far as the host knows without looking (seconds since the epoch).
+        """
+        return cast(Status, self.rpc.call("status", **given(project=project, since=since)).result)
 
     def watch(self, ids: Sequence[str] | None = None, submission: str | None = None) -> Iterator[list[JobView]]:
         """Yield the jobs that changed, all of them at first; ends when all are final."""

@@ -13,7 +13,7 @@ import pytest
 
 from remote_payload.agent.machine.gpu import read_gpus
 from remote_payload.agent.run.gpus import GpuWatch
-from remote_payload.agent.spool import atomic, gpu_use
+from remote_payload.agent.spool import atomic, finals, gpu_use
 from remote_payload.agent.spool.views import Views
 from tests.harness.waiting import wait_until
 from tests.integration.keeper_host import KeeperHost, unpack_agent
@@ -286,3 +286,20 @@ def test_a_gpu_is_dirty_a_minute_after_its_attempt_when_its_memory_did_not_come_
     gpu.use(9000)
     watch.ask(400.0)
     assert watch.dirty(400.0) == {}, "whoever uses it now is somebody else"
+
+
+def test_a_later_keeper_passes_over_history_and_sees_who_came_back(host: KeeperHost) -> None:
+    old, failed = host.spec("true"), host.spec("echo $ORCH_ATTEMPT; exit 1", max_failures=1)
+    host.submit(old, failed)
+    host.idle()
+    known = finals.load(host.paths)
+    assert {job: final.failed for job, final in known.items()} == {old["id"]: False, failed["id"]: True}
+    # What it passes over is not read: a file that cannot be read does no harm.
+    Path(host.attempt(old["id"]).end).write_text("{")
+    atomic.create_json(host.paths.job(failed["id"]).retry("again"), {"at": 0.0, "after": 1})
+    host.submit(new := host.spec("true"))
+    assert host.ended(new["id"])["reason"] == "exit_zero"
+    assert host.ended(failed["id"], 2)["reason"] == "exit_nonzero"
+    host.idle()
+    assert old["id"] not in host.trouble()
+    assert set(finals.load(host.paths)) == {old["id"], failed["id"], new["id"]}

@@ -93,7 +93,8 @@ class Keeper:
         self._paths = paths
         self._lock = lock
         self._log = log
-        self._queue = Queue(paths, log)
+        self._failures = Failures()
+        self._queue = Queue(paths, log, self._failures.note)
         self._spawner = claim.Spawner(paths, log.descriptor)
         self._builds = Builds(paths, self._spawner)
         self._gpus = GpuWatch(gpulock.spool_key(paths.root))
@@ -101,7 +102,6 @@ class Keeper:
         self._orphans = Orphans(paths, Here(self._owner, boot_identity()), self._heirs)
         self._slots = max(1, int(cpu_quota()))
         self._needs = Needs(paths, self._queue.holds)
-        self._failures = Failures()
         self._sampler = Sampler(paths, self._gpus)
         self._allowed: Optional[Set[int]] = None
         self._most: Optional[int] = None
@@ -279,7 +279,7 @@ class Keeper:
 
     def _finish(self, work: Work) -> None:
         secrets.remove(self._paths, work.id)
-        self._failures.note(work)
+        self._failures.note(work.group, work.id, work.failed)
         self._queue.finish(work.id)
         self._given.pop(work.id, None)
         self._unstarted.pop(work.id, None)
@@ -305,6 +305,7 @@ class Keeper:
 
     def _leave(self) -> bool:
         """Let go of the lock, then look once more: who stored work meanwhile saw it held and started no keeper."""
+        self._queue.remember()
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._queue.refresh(thorough=True)
         return not self._queue.any or not _take(self._lock)

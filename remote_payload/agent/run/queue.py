@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 from remote_payload.agent.run.keeperlog import KeeperLog
 from remote_payload.agent.run.scheduler import WHOLE, Candidate, Waiting, demand
 from remote_payload.agent.spool import atomic, fold, states, submissions
+from remote_payload.agent.spool.finals import Final, folder_times, load, save
 from remote_payload.agent.spool.paths import SpoolPaths, is_submission_id
 from remote_payload.agent.wire.messages import JobSpec, Submission
 
@@ -43,7 +45,7 @@ class Work:
         self.seen_ns = -1
         self.held: Optional[Waiting] = None
         self.held_until = 0.0
-        self.group = "{}/{}".format(spec["submission"], spec["job"])
+        self.group = group_of(spec)
         self._facts = fold.JobFacts(spec)
         self._state = fold.fold(self._facts, 0.0)
         self._due = ((0, 0), 0.0)
@@ -125,6 +127,16 @@ class Work:
         return {str(gpu["uuid"]): int(gpu.get("share", WHOLE)) for gpu in lease["gpus"]} if lease else None
 
     @property
+    def ended_at(self) -> float:
+        """When it ended or was cancelled, seconds since the epoch; 0.0 when nothing says."""
+        last = self._facts.attempts[-1] if self._facts.attempts else None
+        for said, name in ((last.end if last else None, "ended_at"), (self._facts.cancel, "at")):
+            at = (said or {}).get(name)
+            if isinstance(at, (int, float)):
+                return float(at)
+        return 0.0
+
+    @property
     def failed(self) -> bool:
         """Whether it ended without success, and not because somebody wanted so."""
         return self._state.state in (states.FAILED, states.LOST)
@@ -174,11 +186,15 @@ class Queue:
     Args:
         paths: of the spool.
         log: where submissions that cannot be read are named.
+        told: called with (group, job id, failed) for each job that was over before this keeper began.
     """
 
-    def __init__(self, paths: SpoolPaths, log: KeeperLog) -> None:
+    def __init__(self, paths: SpoolPaths, log: KeeperLog, told: Callable[[str, str, bool], None]) -> None:
         self._paths = paths
         self._log = log
+        self._told = told
+        self._finals: Optional[Dict[str, Final]] = None
+        self._new_finals = False
         self._known: Set[str] = set()
         self._work: Dict[str, Work] = {}
         self._done: Dict[str, _Done] = {}
@@ -206,6 +222,21 @@ class Queue:
         work = self._work.pop(job)
         # The time from before its files were read: what changed since then is looked at again.
         self._done[job] = _Done(work.stored.submission, work.seen_ns)
+        if work.seen_ns > 0:
+            self._past()[job] = Final(work.seen_ns, work.ended_at, work.failed)
+            self._new_finals = True
+
+    def remember(self) -> None:
+        """Leave behind what is over, so that the next keeper need not read it. A full disk loses only that."""
+        if self._new_finals:
+            with contextlib.suppress(OSError):
+                save(self._paths, self._past())
+                self._new_finals = False
+
+    def _past(self) -> Dict[str, Final]:
+        if self._finals is None:
+            self._finals = load(self._paths)
+        return self._finals
 
     def refresh(self, thorough: bool) -> None:
         """Take in what was stored since.
@@ -233,8 +264,9 @@ class Queue:
 
     def _revive(self) -> None:
         again: Dict[str, Set[str]] = {}
+        times = folder_times(self._paths)
         for job, done in self._done.items():
-            if folder_time(self._paths, job) != done.mtime_ns:
+            if times.get(job, 0) != done.mtime_ns:
                 again.setdefault(done.submission, set()).add(job)
         for submission, jobs in again.items():
             self._add(submission, jobs)
@@ -247,14 +279,19 @@ class Queue:
             return
         stored_at = os.stat(self._paths.submission(submission)).st_mtime
         for order, spec in enumerate(stored["jobs"]):
-            if only is None or spec["id"] in only:
+            past = self._past().get(spec["id"]) if only is None else None
+            if past is not None:
+                self._done[spec["id"]] = _Done(submission, past.folder_ns)
+                self._told(group_of(spec), spec["id"], past.failed)
+            elif only is None or spec["id"] in only:
+                self._past().pop(spec["id"], None)
                 self._done.pop(spec["id"], None)
                 self._work[spec["id"]] = Work(self._paths, spec, Stored(submission, order, stored_at))
 
 
-def folder_time(paths: SpoolPaths, job: str) -> int:
-    """Return when a job's folder changed last, in ns; 0 when it has none yet."""
-    return _mtime_ns(paths.job(job).folder)
+def group_of(spec: JobSpec) -> str:
+    """Return what names a job's cells together."""
+    return "{}/{}".format(spec["submission"], spec["job"])
 
 
 def _mtime_ns(path: str) -> int:

@@ -56,10 +56,10 @@ class Failures:
     def __init__(self) -> None:
         self._failed: Dict[str, Set[str]] = {}
 
-    def note(self, work: Work) -> None:
+    def note(self, group: str, job: str, failed: bool) -> None:
         """Take in a job that is final."""
-        jobs = self._failed.setdefault(work.group, set())
-        (jobs.add if work.failed else jobs.discard)(work.id)
+        jobs = self._failed.setdefault(group, set())
+        (jobs.add if failed else jobs.discard)(job)
 
     def held(self, work: Work) -> int:
         """Return how many failed cells hold this one back, 0 = none do. One that is tried again counts no more."""

@@ -138,6 +138,7 @@ class SpoolPaths:
         keeper_lock: held (flock) as long as a keeper lives.
         keeper_poke: FIFO; one byte makes the keeper look at once.
         keeper_pid: pid.json {pid, start_ticks, at}.
+        finals: finals.json {job id: [folder's time, ended at, failed]}, the keeper's cache of jobs that are over.
         paused: paused.json {at, by}, there while nothing new is to start on this host.
         waiting: waiting.json {job id: {reason, detail}}, the keeper's cache of why jobs wait.
         pins: one empty file for each pack and snapshot that a controller was told of; see gc.
@@ -165,6 +166,7 @@ class SpoolPaths:
         self.keeper_poke = os.path.join(self.keeper, "poke")
         self.keeper_pid = os.path.join(self.keeper, "pid.json")
         self.waiting = os.path.join(self.keeper, "waiting.json")
+        self.finals = os.path.join(self.keeper, "finals.json")
         self.paused = os.path.join(self.keeper, "paused.json")
 
     def folders(self) -> List[str]:

@@ -12,6 +12,7 @@ from remote_payload.agent.wire import (
     methods_host,
     methods_jobs,
     methods_move,
+    methods_prepare,
 )
 from remote_payload.agent.wire.arguments import (
     FILE,
@@ -76,12 +77,14 @@ METHODS: Dict[str, Method] = {
         {"submission": SUBMISSION, "size": number(), "index_size": number(1, 64 * 1024 * 1024), "sha256": SHA256},
         STREAM,
     ),
+    "prepare": Method(methods_prepare.prepare, {}),
+    "setup_log": Method(methods_prepare.setup_log, {"digest": SHA256, "offset": _OFFSET}, STREAM),
     "enqueue": Method(methods_code.enqueue, {"digest": SHA256}),
     "jobs": Method(
         methods_jobs.jobs,
         {"project": optional(TEXT), "submission": optional(SUBMISSION), "ids": optional(_IDS)},
     ),
-    "status": Method(methods_jobs.status, {"project": optional(TEXT)}),
+    "status": Method(methods_jobs.status, {"project": optional(TEXT), "since": optional(SECONDS)}),
     "watch": Method(methods_jobs.watch, {"submission": optional(SUBMISSION), "ids": optional(_IDS)}, STREAM),
     "cancel": Method(methods_jobs.cancel, {"ids": _IDS, "by": optional(TEXT, "")}),
     "retry": Method(methods_jobs.retry, {"ids": _IDS, "request": TEXT}),

@@ -68,7 +68,7 @@ def put_pack(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
 def enqueue(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     """Store a submission; the rename of its file is the acknowledgement."""
     paths = context.own()
-    request = _unpacked(call.body)
+    request = unpacked(call.body)
     submission = check_submission(request.get("submission"))
     if hashlib.sha256(canonical(submission)).hexdigest() != args["digest"]:
         raise AgentFault("bad_request", "the submission is not what its digest says")
@@ -78,9 +78,9 @@ def enqueue(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     for spec in submission["jobs"]:
         if context.stored(spec["id"]) and _gone_since(context, spec) is None:
             raise AgentFault("conflict", "the job {} is on this host already".format(spec["id"]))
-    manifests = _manifests(context, submission, request.get("manifests"))
+    manifests = manifests_of(context, submission, request.get("manifests"))
     with holding(paths.gc_lock, exclusive=False):
-        missing = context.packs().missing(_blobs(manifests))
+        missing = context.packs().missing(blobs_of(manifests))
         if missing:
             return Answer({"acknowledged": False, "missing": missing[:MAX_MISSING]})
         _store(context, submission, manifests, request.get("secrets"), args["digest"])
@@ -132,7 +132,12 @@ def _is_stored(context: Context, submission: str, digest: str) -> bool:
     return True
 
 
-def _unpacked(body: bytes) -> Dict[str, Any]:
+def unpacked(body: bytes) -> Dict[str, Any]:
+    """Return the object that a zlib'd JSON body holds.
+
+    Raises:
+        AgentFault: bad_request.
+    """
     unpacker = zlib.decompressobj()
     try:
         text = unpacker.decompress(body, MAX_REQUEST)
@@ -144,7 +149,7 @@ def _unpacked(body: bytes) -> Dict[str, Any]:
     return request
 
 
-def _manifests(context: Context, submission: Submission, given: Any) -> Dict[str, Manifest]:
+def manifests_of(context: Context, submission: Submission, given: Any) -> Dict[str, Manifest]:
     """Return the manifest of every snapshot the jobs start from, checked; those not sent must be here."""
     sent = given if isinstance(given, dict) else {}
     found: Dict[str, Manifest] = {}
@@ -166,7 +171,8 @@ def _manifests(context: Context, submission: Submission, given: Any) -> Dict[str
     return found
 
 
-def _blobs(manifests: Dict[str, Manifest]) -> List[str]:
+def blobs_of(manifests: Dict[str, Manifest]) -> List[str]:
+    """Return the digests of all files of some manifests. Pure."""
     seen: Set[str] = set()
     for manifest in manifests.values():
         seen.update(entry["h"] for entry in manifest["entries"] if entry["t"] == FILE)

@@ -42,7 +42,7 @@ def read_log(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
         _setup_log(context.paths, place) if args["which"] == "setup" else place.attempt(number).log if number else None
     )
     most = min(args["max_bytes"] or DEFAULT_PART, LARGEST_PART)
-    descriptor = _open(log)
+    descriptor = open_log(log)
     if descriptor is None:
         return Answer({"attempt": number, "offset": 0, "size": 0})
     try:
@@ -107,7 +107,7 @@ class _Follower:
                 # First whether it ended, then what there is: what was written before the end is never missed.
                 over = ended()
                 if descriptor is None:
-                    descriptor = _open(log)
+                    descriptor = open_log(log)
                 if descriptor is not None:
                     offset = self._send_new(number, descriptor, offset)
                 if over:
@@ -166,7 +166,8 @@ def _finished_env(paths: SpoolPaths, place: JobPaths) -> bool:
     return os.path.exists(env.ready) or os.path.exists(env.failed)
 
 
-def _open(path: Optional[str]) -> Optional[int]:
+def open_log(path: Optional[str]) -> Optional[int]:
+    """Return a descriptor of a log for reading, None when there is none."""
     if path is None:
         return None
     try:

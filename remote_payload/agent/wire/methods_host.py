@@ -11,7 +11,7 @@ from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.facts import collect, hello_facts
 from remote_payload.agent.machine.gpu import read_gpus
 from remote_payload.agent.run.environments import expand, list_conda, resolve_python
-from remote_payload.agent.spool import atomic
+from remote_payload.agent.spool import atomic, finals
 from remote_payload.agent.spool.fold import fold, is_final
 from remote_payload.agent.spool.gc import DEFAULT_OLDER_THAN, Gc, Wish
 from remote_payload.agent.spool.hostroot import adopt as adopt_spool
@@ -64,7 +64,8 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
 
 
 def _count_live(views: Views, paths: SpoolPaths, specs: List[JobSpec]) -> int:
-    unsure = [spec for spec in specs if not is_surely_over(paths, spec["id"])]
+    over = finals.load(paths)
+    unsure = [spec for spec in specs if spec["id"] not in over and not is_surely_over(paths, spec["id"])]
     return sum(not is_final(view["state"]) for view in views.views(unsure))
 
 
