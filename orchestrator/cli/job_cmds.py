@@ -31,6 +31,13 @@ Env = Annotated[
 ]
 Gpus = Annotated[int | None, typer.Option("--gpus", metavar="N", min=0, help="GPUs for each job.")]
 
+Only = Annotated[
+    str, typer.Option("--only", metavar="failed|missing", help="Cells that failed, or whose results are nowhere.")
+]
+Priority = Annotated[
+    int | None, typer.Option("--priority", metavar="N", min=-100, max=100, help="Higher goes first (default: 0).")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module to the program."""
@@ -54,6 +61,10 @@ def submit(
     detach: Detach = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show jobs and files; send nothing.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Queue it although the same job is live.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Cancel the same job first where it is live.")] = False,
+    only: Only = "",
+    prepare: Annotated[bool, typer.Option("--prepare", help="Send code, run setups; start nothing.")] = False,
+    priority: Priority = None,
     no_pull: NoPull = False,
     accept_new: Trust = False,
     resume: Annotated[bool, typer.Option("--resume", help="Finish an interrupted submit.")] = False,
@@ -70,6 +81,8 @@ def submit(
     orch submit -j train -m lr=1e-3       some cells of one job
     orch submit --dry-run                 what would be sent
     orch submit -d && orch wait           queue now, wait elsewhere
+    orch submit --only failed             the failed cells again, with today's code
+    orch submit --prepare                 code and environments, so that jobs start at once later
     """
     from orchestrator.cli import submit_view as view
 
@@ -83,6 +96,10 @@ def submit(
         detach=detach,
         dry_run=dry_run,
         again=again,
+        replace=replace,
+        only=only,
+        prepare=prepare,
+        priority=priority,
         pull=not no_pull,
         yes=yes,
         accept_new=accept_new,

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.api import Located, Orch
 from orchestrator.api import resume as interrupted
+from orchestrator.api.again import FAILED, MISSING, cancel_twins, still_to_do
 from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import Frozen, freeze
 from orchestrator.api.submit import Brake, Submitted, arrange, send, twins
@@ -20,6 +21,7 @@ from orchestrator.cli.live import LiveView
 from orchestrator.cli.move_view import values_of
 from orchestrator.cli.opening import opened
 from orchestrator.cli.plan_view import show_plan, upload_bar
+from orchestrator.cli.prepare_view import prepare
 from orchestrator.cli.pull_view import pull_all
 from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import EXIT_HOST, EXIT_INTERRUPT, EXIT_JOB_FAILED, EXIT_OK, RefusedError, UsageError
@@ -38,6 +40,10 @@ class Wish:
     """What was asked for on the command line.
 
     Args:
+        only: "failed" or "missing" cells; "" = all.
+        replace: identical live jobs are cancelled first.
+        prepare: code and environments only, nothing is queued.
+        priority: of all jobs, instead of the file's.
         passing: the host is gone when this command ends, so that there is no way back to its jobs.
     """
 
@@ -50,6 +56,10 @@ class Wish:
     detach: bool = False
     dry_run: bool = False
     again: bool = False
+    only: str = ""
+    replace: bool = False
+    prepare: bool = False
+    priority: int | None = None
     pull: bool = True
     yes: bool = False
     accept_new: bool = False
@@ -88,8 +98,8 @@ def load(wish: Wish) -> JobsFile:
     return file
 
 
-def frozen_from(orch: Orch, file: JobsFile) -> Frozen:
-    """Freeze the jobs: hosts chosen, secrets found, code scanned."""
+def frozen_from(orch: Orch, file: JobsFile, priority: int | None = None) -> Frozen:
+    """Freeze the jobs: hosts chosen, secrets found, code scanned; `priority` counts instead of the file's."""
     known = {entry.name: entry for entry in orch.hosts()}
     values = find_secrets([(secret, job.position) for job in file.jobs for secret in job.secrets])
     refuse_found(file.path, values)
@@ -97,30 +107,39 @@ def frozen_from(orch: Orch, file: JobsFile) -> Frozen:
     def candidates(job: ExpandedJob) -> list[str]:
         return [entry.name for entry in choose_hosts(job.hosts, list(known.values()))]
 
-    return freeze(file, candidates, orch.owner, orch.store, values)
+    frozen = freeze(file, candidates, orch.owner, orch.store, values)
+    if priority is not None:
+        for job in frozen.jobs:
+            job.spec["priority"] = priority
+    return frozen
 
 
 def submit(wish: Wish) -> int:
     """Do `orch submit`; returns the exit code."""
+    _check(wish)
     file = load(wish)
     for warning in file.warnings:
         say(f"warning: {warning}", "yellow")
     with opened(file, accept_new=wish.accept_new) as orch:
         _mention_interrupted(orch)
-        frozen = frozen_from(orch, file)
+        file = _narrowed(orch, file, wish.only)
+        if not file.jobs and wish.only:
+            return EXIT_OK
+        frozen = frozen_from(orch, file, wish.priority)
         show_plan(frozen, listing=wish.dry_run)
         if wish.dry_run:
             return EXIT_OK
-        if not wish.again:
-            _refuse_twins(orch, frozen, wish.yes)
+        if wish.prepare:
+            return prepare(orch, frozen)
+        same = [] if wish.again else twins(orch, frozen)
+        if same and not wish.replace:
+            _refuse_twins(same, wish.yes)
         placed = arrange(orch, frozen)
-        brake = Brake()
-        try:
-            with upload_bar() as bar:
-                sent = send(orch, frozen, placed, bar, brake)
-        except KeyboardInterrupt:
-            _wait_for_answers(brake)
-            _tell_interrupted(orch, frozen.id)
+        if same and wish.replace:
+            cancel_twins(orch, same)
+            say(f"cancelled, to be replaced: {', '.join(same)}")
+        sent = _send(orch, frozen, placed)
+        if sent is None:
             return EXIT_INTERRUPT
         _tell_sent(sent)
         located = [Located(placed[job.spec["id"]], orch.first_view(job.spec)) for job in frozen.jobs]
@@ -132,6 +151,18 @@ def submit(wish: Wish) -> int:
             return EXIT_HOST if sent.failed else EXIT_OK
         code = follow(orch, located, pull=wish.pull, passing=wish.passing)
         return EXIT_HOST if sent.failed and code == EXIT_OK else code
+
+
+def _send(orch: Orch, frozen: Frozen, placed: dict[str, str]) -> Submitted | None:
+    """Send, with a bar; None when Ctrl-C stopped it."""
+    brake = Brake()
+    try:
+        with upload_bar() as bar:
+            return send(orch, frozen, placed, bar, brake)
+    except KeyboardInterrupt:
+        _wait_for_answers(brake)
+        _tell_interrupted(orch, frozen.id)
+        return None
 
 
 def _wait_for_answers(brake: Brake) -> None:
@@ -199,13 +230,29 @@ def _mention_interrupted(orch: Orch) -> None:
         )
 
 
-def _refuse_twins(orch: Orch, frozen: Frozen, yes: bool) -> None:
-    same = twins(orch, frozen)
-    if not same:
-        return
+def _check(wish: Wish) -> None:
+    if wish.only not in ("", FAILED, MISSING):
+        raise UsageError(f"--only takes {FAILED} or {MISSING}, not {wish.only!r}")
+    if wish.again and wish.replace:
+        raise UsageError("--again leaves the same job running and --replace cancels it: which one?")
+
+
+def _narrowed(orch: Orch, file: JobsFile, only: str) -> JobsFile:
+    """Return the file with the cells that --only leaves of it; say so when there is none."""
+    if not only:
+        return file
+    left, to_pull = still_to_do(orch, file, only)
+    for job in to_pull:
+        say(f"{job.view['name']} succeeded and is still on {job.host}: orch pull {job.view['id']}", "yellow")
+    if not left.jobs:
+        say(f"nothing to submit: of {counted(len(file.jobs), 'job')}, none is {only}")
+    return left
+
+
+def _refuse_twins(same: Sequence[str], yes: bool) -> None:
     text = f"the same job is already live: {', '.join(same[:5])}"
     if not sys.stdin.isatty() or GLOBALS.json:
-        raise RefusedError(text, "Add --again to queue it once more, or `orch attach` to watch the one that is there.")
+        raise RefusedError(text, "`orch attach` watches it; --again queues it once more, --replace cancels it first.")
     if not yes:
         ask.confirm(f"{text[0].upper()}{text[1:]}. Queue it once more?")
 

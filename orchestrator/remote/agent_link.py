@@ -14,6 +14,7 @@ from orchestrator.remote.bootstrap import command, handshake
 from orchestrator.remote.link_files import FileMethods
 from orchestrator.remote.link_host import HostMethods
 from orchestrator.remote.link_jobs import JobMethods
+from orchestrator.remote.link_setups import SetupMethods
 from orchestrator.remote.link_types import Hello, Opened
 from orchestrator.remote.payload import payload
 from orchestrator.remote.rpc import PING_INTERVAL, Rpc
@@ -26,7 +27,7 @@ OPEN_TIMEOUT = 30.0
 """Seconds the agent has to answer its first requests."""
 
 
-class AgentLink(JobMethods, FileMethods, HostMethods):
+class AgentLink(JobMethods, FileMethods, SetupMethods, HostMethods):
     """An open host. Made by `open`; may be used by many threads; a context manager.
 
     Attributes:

@@ -130,6 +130,20 @@ class GcReport(TypedDict):
     freed: int
 
 
+class Environment(TypedDict):
+    """What one setup makes: named by a digest, for the jobs of these names."""
+
+    digest: str
+    jobs: list[str]
+
+
+class Preparing(TypedDict):
+    """What a host lacks before it can prepare; without that, the setups that were begun."""
+
+    missing: list[str]
+    environments: list[Environment]
+
+
 class LogPiece(NamedTuple):
     """Part of a log, or (with `end`) the news that an attempt ended.
 
