@@ -11,7 +11,8 @@ from pathlib import Path
 
 NAMES = (
     b"plain.py", b"with space.txt", b" leading", b"trailing ", b"quote'single", b'quote"double', b"new\nline",
-    b"tab\there", b"-rf", b"--help", b"$(touch pwned)", b"`id`", b"*", b"?", b"[a]", b"semi;colon", b"a&b", b"pipe|", b"back\\slash",
+    b"tab\there", b"-rf", b"--help", b"$(touch pwned)", b"`id`", b"*", b"?",
+    b"[a]", b"semi;colon", b"a&b", b"pipe|", b"back\\slash",
     b"per%cent%41", b"con.txt", b"NUL", b"dot.", b"...", b"~", b"#hash", b"!bang", b"=eq", b"a:b", b"<in>",
     "é-composed".encode(), "e\u0301-decomposed".encode(), "数据集.csv".encode(), "🙂".encode(), b"bad\xff\xfeutf8",
     b"\xc3", b"ctrl\x01\x1b[31mred", b"\x7fdel", b"x" * 255, "é".encode() * 127,
