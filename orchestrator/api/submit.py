@@ -21,7 +21,7 @@ from orchestrator.remote.agent_link import AgentLink
 from orchestrator.remote.link_types import Status
 from orchestrator.ship.pack import plan_packs
 from orchestrator.ship.scan import Tree
-from orchestrator.store import ACKED, PLANNED, SENT
+from orchestrator.store import ACKED, DROPPED, PLANNED, SENT
 from remote_payload.agent.spool.manifests import canonical
 from remote_payload.agent.wire.messages import JobSpec, Manifest, PythonSpec, Submission
 
@@ -175,6 +175,7 @@ def send(
     per_host: dict[str, list[str]] = {}
     for job in frozen.jobs:
         per_host.setdefault(placed[job.spec["id"]], []).append(job.spec["id"])
+    _refuse_missing_pythons(orch, frozen, per_host)
     orch.store.save_submission(
         frozen.id,
         project=frozen.file.project,
@@ -200,9 +201,30 @@ def send(
             orch.remember(host, [orch.first_view(job.spec) for job in frozen.jobs if placed[job.spec["id"]] == host])
         else:
             result.failed[host] = _as_host_error(host, answer.error)
+            if isinstance(answer.error, RefusedError):
+                # Sending it again would be refused again: it is not left behind as interrupted.
+                orch.store.mark(frozen.id, host, DROPPED)
     if len(result.failed) == len(per_host):
-        raise next(iter(result.failed.values()))
+        raise next(answer.error for answer in answers.values() if answer.error)
     return result
+
+
+def _refuse_missing_pythons(orch: Orch, frozen: Frozen, per_host: Mapping[str, Sequence[str]]) -> None:
+    """Refuse an environment that a host does not have, before anything is written down or sent.
+
+    Raises:
+        RefusedError: with the environments there are.
+    """
+    wanted: dict[str, list[PythonSpec]] = {}
+    for host, ids in per_host.items():
+        pythons = [job.expanded.python for job in frozen.jobs if job.spec["id"] in set(ids)]
+        named = [python for python in pythons if python.get("kind", "auto") != "auto"]
+        if named:
+            wanted[host] = named
+    answers = orch.links.each([orch.host(name) for name in wanted], lambda link: check_pythons(link, wanted[link.name]))
+    for answer in answers.values():
+        if isinstance(answer.error, RefusedError):
+            raise answer.error
 
 
 def _as_host_error(host: str, error: Exception | None) -> HostError:
@@ -214,7 +236,6 @@ def _send_to(
 ) -> tuple[int, int]:
     jobs = [job for job in frozen.jobs if job.spec["id"] in set(ids)]
     trees = {job.tree.snapshot_id: job.tree for job in jobs}
-    check_pythons(link, [job.expanded.python for job in jobs])
     submission = frozen.for_host(ids, orch.owner)
     manifests: dict[str, Manifest] = {snapshot: tree.manifest for snapshot, tree in trees.items()}
     secrets = {job_id: values for job_id, values in frozen.secrets.items() if job_id in set(ids)}

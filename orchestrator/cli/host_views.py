@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from orchestrator.api import Orch
@@ -51,7 +52,8 @@ def add(new: NewHost, meet: bool, accept_new: bool) -> int:
             emit(as_json(one))
             return EXIT_OK
         gpus = one.facts["gpu"]["gpus"] if one.facts else []
-        found = ", ".join(f"{gpu['name']} ({gpu['memory_total_mib']} MiB)" for gpu in gpus) or "no GPU"
+        kinds = Counter(f"{gpu['name']} ({gpu['memory_total_mib']} MiB)" for gpu in gpus)
+        found = ", ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in kinds.items()) or "no GPU"
         say(f"{new.name}: {link.hello['user']}@{link.hello['hostname']}, {found}, profile {link.profile_name}", "green")
         for finding in one.findings:
             say(f"  {finding.level}: {finding.text} {finding.remedy}", "yellow")

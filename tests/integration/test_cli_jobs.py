@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,18 @@ def test_a_second_name_for_the_same_machine_is_noticed_and_its_jobs_are_shown_on
     assert "same machine as here" in told.stderr
     jobs = laptop.json("status")["jobs"]
     assert [(job["name"], job["host"]) for job in jobs] == [("train", "here")]
+
+
+def test_an_environment_that_is_not_there_is_refused_with_those_that_are(laptop: Laptop) -> None:
+    for name in ("pytorch", "tf2"):
+        python = laptop.home / "miniconda3" / "envs" / name / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.symlink_to(sys.executable)
+    (laptop.home / "miniconda3" / "conda-meta").mkdir()
+    (laptop.home / "miniconda3" / "bin").mkdir()
+    (laptop.home / "miniconda3" / "bin" / "python").symlink_to(sys.executable)
+    laptop.jobs_yaml("jobs: {train: {run: python train.py, python: {conda: pytorhc}}}\n")
+    refused = laptop.orch("submit", code=4).stderr
+    assert "'pytorhc'" in refused and "pytorch" in refused and "tf2" in refused
+    assert "no submit was interrupted" in laptop.orch("submit", "--resume").stderr
+    assert laptop.json("status")["jobs"] == []
