@@ -69,7 +69,7 @@ def check_hosts(orch: Orch, hosts: Sequence[str], jobs: Sequence[ExpandedJob], d
 
 def judge(facts: Mapping[str, Any], jobs: Sequence[ExpandedJob]) -> list[Finding]:
     """Return what is wrong or doubtful about a host, worst first. Pure."""
-    findings = [*_gpu_findings(facts, jobs), *_python_findings(facts), *_disk_findings(facts)]
+    findings = [*_gpu_findings(facts, jobs), *_python_findings(facts), *_disk_findings(facts), *_logout_findings(facts)]
     findings += [Finding("warning", text, "") for text in facts.get("warnings", [])]
     return sorted(findings, key=lambda finding: finding.level != "refusal")
 
@@ -118,6 +118,15 @@ def _python_findings(facts: Mapping[str, Any]) -> list[Finding]:
         text = f"torch {torch['version']} does not see the GPU (torch.cuda.is_available() is False)."
         return [Finding("warning", text, "Install a CUDA build of torch that fits the driver.")]
     return []
+
+
+def _logout_findings(facts: Mapping[str, Any]) -> list[Finding]:
+    logout = facts.get("logout")
+    # With lingering the queue is started outside the login session.
+    if not logout or not logout["kills"] or logout["linger"]:
+        return []
+    text = f"it ends the processes of {facts['user']} at logout (KillUserProcesses in logind.conf), jobs too."
+    return [Finding("warning", text, "Once, on the host: loginctl enable-linger")]
 
 
 def _disk_findings(facts: Mapping[str, Any]) -> list[Finding]:

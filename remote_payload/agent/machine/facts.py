@@ -11,7 +11,7 @@ import time
 from typing import Any, Dict, List, Optional, Sequence
 
 from remote_payload.agent.faults import AgentFault
-from remote_payload.agent.machine import cgroup, gpu
+from remote_payload.agent.machine import cgroup, gpu, logind
 from remote_payload.agent.machine.disk import disk_facts
 from remote_payload.agent.machine.gpu_apps import read_processes
 from remote_payload.agent.machine.identity import boot_identity, machine_id
@@ -105,6 +105,7 @@ def collect(
         "nvidia_smi": tool,
         "no_gpu_mode": no_gpu_mode(table, memory),
         "home_writable": os.access(home, os.W_OK | os.X_OK),
+        "logout": _logout(path),
     }
     facts["warnings"] = warnings_of(facts)
     return facts
@@ -178,6 +179,11 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return os.environ.get("USER") or str(os.getuid())
+
+
+def _logout(path: Optional[str]) -> Optional[Dict[str, Any]]:
+    found = logind.logout(_user(), path=path)
+    return None if found is None else found._asdict()
 
 
 def _unchecked() -> Dict[str, Any]:

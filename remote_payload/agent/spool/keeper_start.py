@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from remote_payload.agent.faults import AgentFault
+from remote_payload.agent.machine import logind
 from remote_payload.agent.run.jobenv import agent_environment
 from remote_payload.agent.run.processes import read_process, send
 from remote_payload.agent.spool import atomic
@@ -59,7 +61,8 @@ def start_keeper(paths: SpoolPaths) -> Dict[str, Any]:
         poke(paths)
         return keeper_view(paths)
     began = time.time()
-    process = _spawn(paths)
+    outside = logind.outside_session(logind.logout(user_name()), os.getuid())
+    process = _spawn(paths, *outside)
     while time.monotonic() < deadline:
         if is_held(paths.keeper_lock):
             poke(paths)
@@ -68,7 +71,10 @@ def start_keeper(paths: SpoolPaths) -> Dict[str, Any]:
         if ended == 0 and _looked_since(paths, began):
             return {"alive": False, "pid": None}  # it saw what was written, and that nothing is to be done
         if ended == 0:
-            process = _spawn(paths)  # it met our own look at the lock, or a keeper that was just leaving
+            process = _spawn(paths, *outside)  # it met our own look at the lock, or a keeper that was just leaving
+        elif ended is not None and outside[0]:
+            outside = ([], {})  # in the session then: it goes on until the logout at least
+            process = _spawn(paths, *outside)
         elif ended is not None:
             break
         time.sleep(_PAUSE)
@@ -77,6 +83,19 @@ def start_keeper(paths: SpoolPaths) -> Dict[str, Any]:
         "no keeper came up on this host{}".format(_last_words(paths)),
         "what was sent is stored; `orch status` tries again, and {} says more".format(paths.keeper_log),
     )
+
+
+def keeper_argv(root: str) -> List[str]:
+    """Return the command that runs a spool's keeper."""
+    return [sys.executable, "-I", "-S", agent_dir(), "keeper", root]
+
+
+def user_name() -> str:
+    """Return the login name of this user, or the number where there is none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _replaced(paths: SpoolPaths, deadline: float) -> bool:
@@ -97,18 +116,18 @@ def _replaced(paths: SpoolPaths, deadline: float) -> bool:
     return False
 
 
-def _spawn(paths: SpoolPaths) -> "subprocess.Popen[bytes]":
+def _spawn(paths: SpoolPaths, prefix: List[str], more: Dict[str, str]) -> "subprocess.Popen[bytes]":
     os.makedirs(paths.keeper, mode=0o700, exist_ok=True)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     log = os.open(paths.keeper_log, flags, 0o600)
     try:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", agent_dir(), "keeper", paths.root],
+            [*prefix, *keeper_argv(paths.root)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
-            env=agent_environment(os.environ),
+            env={**agent_environment(os.environ), **more},
             start_new_session=True,
         )
     except OSError as error:

@@ -81,3 +81,10 @@ def test_little_disk_and_few_inodes_are_warned_of() -> None:
         "little disk is left at /root.",
         "few inodes are left at /root.",
     ]
+
+
+def test_processes_that_end_at_logout() -> None:
+    (finding,) = judge(facts(user="bob", logout={"kills": True, "linger": False}), [])
+    assert "bob" in finding.text and "loginctl enable-linger" in finding.remedy
+    for harmless in (None, {"kills": True, "linger": True}, {"kills": False, "linger": False}):
+        assert judge(facts(user="bob", logout=harmless), []) == []

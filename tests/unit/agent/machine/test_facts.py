@@ -37,6 +37,7 @@ FACTS = {
     "nvidia_smi",
     "no_gpu_mode",
     "home_writable",
+    "logout",
     "warnings",
 }
 
