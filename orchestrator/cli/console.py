@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,8 +18,17 @@ from rich.text import Text
 from orchestrator.cli.state import GLOBALS
 from orchestrator.text import neutralise
 
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+NO_TERMINAL_WIDTH = 500
+"""Columns where no terminal is there to be too narrow: what goes into a file or a pipe is not broken."""
+
+
+def _console(stream: Any, *, stderr: bool) -> Console:
+    narrow = "COLUMNS" in os.environ or (stream is not None and stream.isatty())
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=None if narrow else NO_TERMINAL_WIDTH)
+
+
+OUT = _console(sys.stdout, stderr=False)
+ERR = _console(sys.stderr, stderr=True)
 
 STATE_STYLE = {
     "PENDING": "yellow",
