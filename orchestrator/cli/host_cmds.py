@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command("pause")(command(pause))
     group.command("resume")(command(resume))
     group.command("adopt")(command(adopt))
+    group.command("autostart")(command(autostart))
     app.add_typer(group, name="host")
     app.command("exec", context_settings={"allow_interspersed_args": False})(command(execute))
     app.command("ssh")(command(ssh))
@@ -127,6 +128,18 @@ def adopt(
     from orchestrator.cli import queue_view
 
     return queue_view.adopt(name, host_id, yes)
+
+
+def autostart(
+    name: Name, off: Annotated[bool, typer.Option("--off", help="No more; what was set up is taken away.")] = False
+) -> int:
+    """Let a host's queue go on by itself after a reboot.
+
+    The provider's boot script does it, else your crontab there, else a systemd unit of yours.
+    """
+    from orchestrator.cli import queue_view
+
+    return queue_view.autostart(name, on=not off)
 
 
 def execute(

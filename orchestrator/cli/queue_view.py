@@ -1,4 +1,4 @@
-"""`orch host pause|resume|adopt`: a host's queue as a whole."""
+"""`orch host pause|resume|adopt|autostart`: a host's queue as a whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.cli import ask
 from orchestrator.cli.console import counted, emit, say
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
-from orchestrator.errors import EXIT_OK, UsageError
+from orchestrator.errors import EXIT_OK, RefusedError, UsageError
 
 
 def pause(names: Sequence[str], on: bool) -> int:
@@ -44,6 +44,18 @@ def adopt(name: str, host_id: str | None, yes: bool) -> int:
             say(f"the queue at {root} is {name}'s now, and goes on", "green")
         if GLOBALS.json:
             emit({"host": name, "root": root, "adopted": adopted})
+        return EXIT_OK
+
+
+def autostart(name: str, on: bool) -> int:
+    """Do `orch host autostart`."""
+    with opened() as orch:
+        said = orch.link(name).autostart(on)
+        if GLOBALS.json:
+            emit({"host": name, **said})
+        if on and said["kind"] == "none":
+            raise RefusedError(f"{name}: {said['sentence']}", "Its queue goes on when anyone connects: orch status.")
+        say(f"{name}: {said['sentence']}")
         return EXIT_OK
 
 

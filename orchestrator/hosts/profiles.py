@@ -57,6 +57,7 @@ class Profile(_Strict):
     identity: list[str] | None
     path: str | None
     variables: dict[str, str]
+    boot_hook: str | None
 
     @model_validator(mode="after")
     def _root_is_on_the_data_disk(self) -> Profile:
@@ -65,7 +66,7 @@ class Profile(_Strict):
         return self
 
     def for_agent(self, hello: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return what the agent is told: {name, identity, root, conda_roots, path, variables}.
+        """Return what the agent is told: {name, identity, root, conda_roots, path, variables, boot_hook}.
 
         Args:
             hello: what the host said of itself; `root` is None unless it has seen the data disk.
@@ -78,6 +79,7 @@ class Profile(_Strict):
             "conda_roots": list(self.conda_roots),
             "path": self.path,
             "variables": dict(self.variables),
+            "boot_hook": self.boot_hook,
         }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from orchestrator.remote.link_base import LinkBase, given
-from orchestrator.remote.link_types import Adopted, GcReport, ResolvedPython
+from orchestrator.remote.link_types import Adopted, Autostart, GcReport, ResolvedPython
 from orchestrator.remote.streaming import Stream
 from remote_payload.agent.wire.messages import GpuTable
 
@@ -98,6 +98,10 @@ class HostMethods(LinkBase):
             AgentError: `not_found` (no such queue), `conflict` (the host has a queue of its own).
         """
         return cast(Adopted, self.rpc.call("adopt", timeout=SLOW, by=by, **given(host_id=host_id)).result)
+
+    def autostart(self, on: bool) -> Autostart:
+        """Let the queue go on by itself after a reboot of the host, or no more."""
+        return cast(Autostart, self.rpc.call("autostart", timeout=SLOW, on=on).result)
 
     def exec(self, argv: Sequence[str], cwd: str | None = None, job: str | None = None) -> ExecRun:
         """Run a command, without stdin.

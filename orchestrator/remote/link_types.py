@@ -62,6 +62,13 @@ class Adopted(TypedDict):
     keeper: KeeperView
 
 
+class Autostart(TypedDict):
+    """What starts a host's queue at boot: boot_hook, crontab, systemd or none; and a sentence for people."""
+
+    kind: str
+    sentence: str
+
+
 class Paused(TypedDict):
     """Since when (seconds since the epoch) a host starts nothing new, and who wanted it."""
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,30 @@ def test_a_queue_left_behind_in_this_home_is_told_of_and_taken_over(laptop: Lapt
     laptop.orch("host", "resume", "here")
     laptop.orch("wait", "train")
     assert command not in laptop.orch("status").stdout
+
+
+def test_the_queue_goes_on_after_a_reboot(tmp_path: Path) -> None:
+    tools, tab = tmp_path / "tools", tmp_path / "tab"
+    tools.mkdir()
+    tab.write_text("0 3 * * * backup\n")
+    (tools / "crontab").write_text(f'#!/bin/sh\nif [ "$1" = -l ]; then cat {tab}; else cp "$1" {tab}; fi\n')
+    (tools / "crontab").chmod(0o755)
+    laptop = Laptop(tmp_path / "home", tmp_path / "project", env={"PATH": f"{tools}:{os.environ['PATH']}"})
+    laptop.jobs_yaml("jobs: {train: {run: echo trained}}\n")
+    laptop.orch("host", "add", "here", "local")
+    assert laptop.json("host", "autostart", "here")["kind"] == "crontab"
+    assert "crontab" in laptop.orch("host", "autostart", "here").stderr
+    laptop.orch("host", "pause", "here")
+    laptop.orch("submit", "-d")
+    wait_until(lambda: waiting_for(laptop) == "host_paused", 30)
+    end_keeper(spool(laptop))
+    (spool(laptop) / "keeper" / "paused.json").unlink()
+    other, line = tab.read_text().splitlines()
+    assert other == "0 3 * * * backup" and line.startswith("@reboot ")
+    # As cron does it: sh, and next to nothing in the environment. (A % would have to be unescaped.)
+    cron = {"HOME": str(laptop.home), "LOGNAME": "tester", "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
+    subprocess.run(["/bin/sh", "-c", line.removeprefix("@reboot ")], env=cron, timeout=60, check=True)
+    ended = spool(laptop) / "jobs"
+    assert [json.loads(path.read_text())["reason"] for path in ended.glob("*/attempts/1/end.json")] == ["exit_zero"]
+    laptop.orch("host", "autostart", "here", "--off")
+    assert tab.read_text() == "0 3 * * * backup\n"

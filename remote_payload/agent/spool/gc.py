@@ -23,6 +23,8 @@ from remote_payload.agent.wire.messages import JobSpec
 DEFAULT_OLDER_THAN = 7 * 24 * 3600.0
 """Seconds since a job ended."""
 LEFTOVER_SECONDS = 24 * 3600.0
+AUTOSTART_NOTE = "autostart.json"
+"""Beside a host's pointer to its spool: {agent}, the folder of the agent that a boot starts."""
 
 
 class Wish(NamedTuple):
@@ -153,13 +155,25 @@ class Gc:
         if os.path.dirname(mine) != folder:
             return  # not installed by the bootstrap
         lines = None
+        kept = _at_boot()
         for name in _names(folder):
             path = os.path.join(folder, name)
-            if path == mine or not is_digest(name) or _age(path, self._now) < LEFTOVER_SECONDS:
+            if path == mine or name in kept or not is_digest(name) or _age(path, self._now) < LEFTOVER_SECONDS:
                 continue
             lines = command_lines() if lines is None else lines
             if not any(name.encode("ascii") in line for line in lines):
                 yield Item("agent", [path], tree_size(path))
+
+
+def _at_boot() -> Set[str]:
+    """Return the agents that a boot starts: named by notes of run.autostart, each with the folder one above."""
+    hosts = os.path.join(os.path.expanduser("~"), ".orch", "hosts")
+    found = set()
+    for host in _names(hosts):
+        with contextlib.suppress(AgentFault):
+            said = (atomic.read_json(os.path.join(hosts, host, AUTOSTART_NOTE)) or {}).get("agent")
+            found.update([os.path.basename(os.path.dirname(said))] if isinstance(said, str) else [])
+    return found
 
 
 def command_lines() -> List[bytes]:

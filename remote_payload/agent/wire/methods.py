@@ -65,6 +65,7 @@ METHODS: Dict[str, Method] = {
     "resolve_python": Method(methods_host.resolve, {"python": OBJECT, "profile": optional(OBJECT)}),
     "adopt": Method(methods_host.adopt, {"host_id": optional(TEXT), "by": optional(TEXT, "")}, INLINE),
     "pause": Method(methods_host.pause, {"on": FLAG, "by": optional(TEXT, "")}),
+    "autostart": Method(methods_host.autostart, {"on": FLAG}),
     "gc": Method(
         methods_host.gc,
         {"dry_run": optional(FLAG, False), "unpulled": optional(FLAG, False), "older_than": optional(SECONDS)},

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, cast
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.facts import collect, hello_facts
 from remote_payload.agent.machine.gpu import read_gpus
+from remote_payload.agent.run.autostart import Place, switch
 from remote_payload.agent.run.environments import expand, list_conda, resolve_python
 from remote_payload.agent.spool import atomic, finals
 from remote_payload.agent.spool.fold import fold, is_final
@@ -98,6 +99,15 @@ def pause(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
             os.unlink(paths.paused)
         start_keeper(paths)
     return Answer({"paused": os.path.exists(paths.paused)})
+
+
+def autostart(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
+    """Let the queue go on by itself after a reboot, or no more."""
+    del call
+    paths = context.own() if args["on"] else context.paths
+    hook = context.profile.get("boot_hook")
+    place = Place(paths, context.spool.host_id, hook if isinstance(hook, str) else None, os.path.expanduser("~"))
+    return Answer(switch(place, args["on"]))
 
 
 def ping(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:

@@ -55,5 +55,5 @@ def test_every_verb_and_option_says_what_it_does(path: str) -> None:
 def test_the_verbs_are_those_that_work() -> None:
     found = {path.removeprefix("orch ") for path in VERBS} - {"orch"}
     alone = "submit run init check attach wait cancel retry move status show logs pull exec ssh forward demo schema gc"
-    of_hosts = "add list show rm rename key trust pause resume adopt"
+    of_hosts = "add list show rm rename key trust pause resume adopt autostart"
     assert found == {*alone.split(), "host", *(f"host {verb}" for verb in of_hosts.split())}

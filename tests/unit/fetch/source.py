@@ -142,5 +142,5 @@ def job_view(source: FolderSource, state: str = "SUCCEEDED", name: str = "train"
         "path": "",
         "pull": "auto",
         "env_digest": None,
-            "hints": [],
+        "hints": [],
     }

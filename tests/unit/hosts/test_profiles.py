@@ -50,7 +50,7 @@ def test_every_profile_is_told_apart_from_what_was_tried() -> None:
         *("generic", "autodl", "vast", "runpod", "lambda", "matpool", "gpushare", "featurize", "openbayes")
     }
     assert [name for name, profile in profiles.items() if profile.tried] == ["generic"]
-    fields = {"name", "identity", "root", "conda_roots", "path", "variables"}
+    fields = {"name", "identity", "root", "conda_roots", "path", "variables", "boot_hook"}
     for profile in profiles.values():
         assert set(profile.for_agent(hello())) == fields
 
