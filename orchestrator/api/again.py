@@ -12,7 +12,8 @@ from orchestrator.api.freeze import RESULTS
 from orchestrator.api.queues import by_whom
 from orchestrator.errors import UnreachableError
 from orchestrator.fetch.folder import JOB_FILE, read_view
-from orchestrator.spec.jobs import JobsFile
+from orchestrator.spec.jobs import ExpandedJob, JobsFile
+from orchestrator.spec.needs import with_needed
 
 FAILED, MISSING = "failed", "missing"
 Cell = tuple[str, tuple[tuple[str, str], ...]]
@@ -36,11 +37,13 @@ def still_to_do(orch: Orch, file: JobsFile, which: str) -> tuple[JobsFile, list[
 
     Args:
         which: `failed` (the cell's newest job ended without success) or `missing` (it was never submitted, or its
-            newest job is over and its results are neither here nor to be had).
+            newest job is over and its results are neither here nor to be had). What they need comes along: a job
+            finds the output of those of its own submission only.
     """
     newest = newest_of_cells(orch.jobs()[0])
     here = results_here(orch.folder / RESULTS)
-    chosen, to_pull = [], []
+    chosen: list[ExpandedJob] = []
+    to_pull = []
     for job in file.jobs:
         last = newest.get(cell_of(job.job, job.params))
         if last is None:
@@ -56,7 +59,10 @@ def still_to_do(orch: Orch, file: JobsFile, which: str) -> tuple[JobsFile, list[
                 to_pull.append(last)
         if wanted:
             chosen.append(job)
-    return replace(file, jobs=chosen), to_pull
+    names = with_needed({job.job for job in chosen}, file.jobs)
+    wanted_too = names - {job.job for job in chosen}
+    chosen_too = [job for job in file.jobs if job in chosen or job.job in wanted_too]
+    return replace(file, jobs=chosen_too), to_pull
 
 
 def results_here(folder: Path) -> set[str]:

@@ -15,12 +15,13 @@ from orchestrator.errors import UsageError
 from orchestrator.ship.scan import HashCache, Tree, scan_tree
 from orchestrator.spec.code import check_start, code_folder
 from orchestrator.spec.expand import CodeSpec, ExpandedJob, JobsFile, setup_files, to_spec
+from orchestrator.spec.needs import common_hosts
 from remote_payload.agent.spool.manifests import canonical
 from remote_payload.agent.wire.messages import JobSpec, Submission
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 RESULTS = "results"
-NOT_WORK = frozenset({"id", "submission", "submitted_at", "owner", "name", "hosts", "priority"})
+NOT_WORK = frozenset({"id", "submission", "submitted_at", "owner", "name", "hosts", "priority", "requires"})
 """Fields of a spec that say nothing of what the job does."""
 
 
@@ -99,6 +100,11 @@ def freeze(
     trees: dict[CodeSpec, Tree] = {}
     now = time.time()
     frozen = Frozen(new_id("s"), file, [], now)
+    allowed = common_hosts(file.jobs, {job.name: hosts(job) for job in file.jobs})
+    ids = {job.name: new_id("j") for job in file.jobs}
+    cells: dict[str, list[str]] = {}
+    for job in file.jobs:
+        cells.setdefault(job.job, []).append(ids[job.name])
     for job in file.jobs:
         if job.code not in trees:
             trees[job.code] = _scan(file.folder, job.code, cache)
@@ -106,15 +112,16 @@ def freeze(
         check_start(job.code, tree.manifest["entries"])
         spec = to_spec(
             job,
-            id=new_id("j"),
+            id=ids[job.name],
             submission=frozen.id,
             owner=owner,
             project=file.project,
             snapshot=tree.snapshot_id,
             submitted_at=now,
             setup_files=setup_files(job.setup, [entry["p"] for entry in tree.manifest["entries"]]),
+            ids=cells,
         )
-        spec["hosts"] = list(hosts(job))
+        spec["hosts"] = allowed[job.name]
         frozen.jobs.append(FrozenJob(spec, tree, job, tuple(spec["hosts"])))
         given = {secret["name"]: values[secret["name"]] for secret in spec["secrets"] if secret["name"] in values}
         if given:
@@ -130,4 +137,5 @@ def _scan(folder: Path, code: CodeSpec, cache: HashCache) -> Tree:
 def fingerprint(spec: JobSpec) -> str:
     """Return a digest of what the job does, the same for two submits of the same thing."""
     same = {k: v for k, v in spec.items() if k not in NOT_WORK}
+    same["needs"] = [need["job"] for need in spec.get("needs") or ()]
     return hashlib.sha256(canonical(json.loads(json.dumps(same)))).hexdigest()

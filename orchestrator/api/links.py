@@ -201,6 +201,8 @@ def _profile_chooser(entry: HostEntry) -> Callable[[Mapping[str, Any]], dict[str
         chosen = profile.for_agent(hello)
         if entry.root:
             chosen["root"] = entry.root
+        chosen["gpus"] = None if entry.gpus is None else list(entry.gpus)
+        chosen["max_gpus"] = entry.max_gpus
         return chosen
 
     return choose

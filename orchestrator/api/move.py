@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.api.arrange import load_of, wish_of
 from orchestrator.api.core import Orch
 from orchestrator.api.find import Located
 from orchestrator.api.freeze import fingerprint, new_id
-from orchestrator.api.submit import SentBytes, hand_over, load_of, pack_request, wish_of
+from orchestrator.api.submit import SentBytes, hand_over, pack_request
 from orchestrator.errors import AgentError, RefusedError
 from orchestrator.paths import private_folder
 from orchestrator.plan import Waiting, balance, fits
 from orchestrator.remote.agent_link import AgentLink
 from orchestrator.ship.scan import Blob, Tree
+from orchestrator.spec.jobs import HostEntry
 from orchestrator.store import PLANNED
 from remote_payload.agent.spool.states import PENDING
 from remote_payload.agent.wire.messages import JobSpec, Manifest, Submission
@@ -67,7 +69,7 @@ def move(
             groups.setdefault(job.host, []).append(job.view["id"])
     for source, ids in groups.items():
         specs, manifests = orch.link(source).specs(ids)
-        able = _able(specs, target, to, result)
+        able = _able(specs, target, orch.host(to), result)
         if able:
             submission = _write_down(orch, able, source, to)
             _finish(orch, submission, to, manifests, values, progress, result)
@@ -79,7 +81,7 @@ def balanced(orch: Orch) -> dict[str, list[Located]]:
     loads, waiting, found = {}, [], {}
     for name, answer in orch.ask(lambda link: link.status(since=time.time())).items():
         if answer.value is not None:
-            loads[name] = load_of(name, answer.value)
+            loads[name] = load_of(orch.host(name), answer.value)
             mine = [job for job in answer.value["jobs"] if job["state"] == PENDING and job["owner"] == orch.owner]
             found.update({job["id"]: Located(name, job) for job in mine})
     for name in loads:
@@ -112,14 +114,18 @@ def finish(orch: Orch, submission: Submission, to: str, values: SecretValues, st
     return result.moved
 
 
-def _able(specs: Sequence[JobSpec], target: AgentLink, to: str, result: Moved) -> list[JobSpec]:
+def _able(specs: Sequence[JobSpec], target: AgentLink, to: HostEntry, result: Moved) -> list[JobSpec]:
     load = load_of(to, target.status(since=time.time()))
+    moving = {spec["id"] for spec in specs}
     able = []
     for spec in specs:
-        if fits(wish_of(spec, (to,)), load):
+        missing = [need["job"] for need in spec.get("needs") or () if not moving.issuperset(need["ids"])]
+        if missing:
+            result.refused[spec["id"]] = f"it needs {', '.join(missing)} on the same host: name all of them"
+        elif fits(wish_of(spec, (to.name,)), load):
             able.append(spec)
         else:
-            result.refused[spec["id"]] = f"it could never run on {to}, which has {len(load.gpu_memory_mib)} GPUs"
+            result.refused[spec["id"]] = f"it could never run on {to.name}, which has {len(load.gpu_memory_mib)} GPUs"
     return able
 
 

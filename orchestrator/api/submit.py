@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,15 +14,12 @@ from typing import NamedTuple
 from orchestrator.api.core import Orch
 from orchestrator.api.freeze import Frozen, fingerprint
 from orchestrator.errors import AgentError, HostError, RefusedError
-from orchestrator.hosts.gpu_speed import speed
-from orchestrator.plan import HostLoad, Wish, place
 from orchestrator.remote.agent_link import AgentLink
-from orchestrator.remote.link_types import Status
 from orchestrator.ship.pack import plan_packs
 from orchestrator.ship.scan import Tree
 from orchestrator.store import ACKED, DROPPED, PLANNED, SENT
 from remote_payload.agent.spool.manifests import canonical
-from remote_payload.agent.wire.messages import JobSpec, Manifest, PythonSpec, Submission
+from remote_payload.agent.wire.messages import Manifest, PythonSpec, Submission
 
 SentBytes = Callable[[str, int, int], None]
 """Called with (host, bytes sent, bytes in all) while code goes over."""
@@ -95,51 +91,6 @@ class Submitted:
     sent_files: int = 0
     sent_bytes: int = 0
     failed: dict[str, HostError] = field(default_factory=dict)
-
-
-def arrange(orch: Orch, frozen: Frozen) -> dict[str, str]:
-    """Return {job id: host}; hosts are asked only where a job could go to more than one.
-
-    Raises:
-        RefusedError: no host can ever run one of the jobs.
-    """
-    if all(len(job.hosts) == 1 for job in frozen.jobs):
-        return {job.spec["id"]: job.hosts[0] for job in frozen.jobs}
-    names = sorted({name for job in frozen.jobs for name in job.hosts})
-    loads: dict[str, HostLoad] = {}
-    for name, answer in orch.ask(lambda link: link.status(since=time.time()), names).items():
-        if answer.value is None:
-            continue
-        loads[name] = load_of(name, answer.value)
-    wishes = [wish_of(job.spec, job.hosts) for job in frozen.jobs]
-    named = {job.spec["id"]: job.spec["name"] for job in frozen.jobs}
-    try:
-        return place(wishes, loads)
-    except RefusedError as error:
-        text = error.message
-        for job_id, name in named.items():
-            text = text.replace(job_id, name)
-        raise RefusedError(text, error.hint) from error
-
-
-def load_of(name: str, status: Status) -> HostLoad:
-    """Return what a host's status says of the room there is."""
-    gpus = [gpu for gpu in status["gpus"]["gpus"] if gpu["usable"]]
-    live = [job for job in status["jobs"] if job["state"] in ("PENDING", "STARTING", "RUNNING")]
-    free = sum(1 for gpu in gpus if not gpu["leased_to"] and (gpu["memory_used_mib"] or 0) < 500)
-    return HostLoad(
-        name,
-        tuple(gpu["memory_total_mib"] for gpu in gpus),
-        free,
-        len(live),
-        tuple(gpu["name"] for gpu in gpus),
-        min((speed(gpu["name"]) for gpu in gpus), default=0.0),
-    )
-
-
-def wish_of(spec: JobSpec, hosts: Sequence[str]) -> Wish:
-    """Return what a job asks for, as the placement sees it."""
-    return Wish(spec["id"], tuple(hosts), spec["gpus"], spec["gpu_memory_mib"], spec.get("gpu_type") or "")
 
 
 def twins(orch: Orch, frozen: Frozen) -> list[str]:

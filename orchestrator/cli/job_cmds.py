@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,21 @@ Hosts = Annotated[
 Env = Annotated[
     list[str] | None, typer.Option("--env", metavar="K=V", help="A variable for the jobs (again for more).")
 ]
-Gpus = Annotated[int | None, typer.Option("--gpus", metavar="N", min=0, help="GPUs for each job.")]
+MAX_GPUS = 1024
+
+
+def _gpus(text: str) -> int | float:
+    # Not through the models of jobs.yaml: importing them takes longer than --help may.
+    if text.isascii() and text.isdigit() and int(text) <= MAX_GPUS:
+        return int(text)
+    if re.fullmatch(r"0?\.\d{1,2}", text, re.ASCII) and float(text) > 0:
+        return float(text)
+    raise typer.BadParameter(f"{text[:40]!r} is not a number of GPUs, such as 2, or 0.5 for half a one.")
+
+
+Gpus = Annotated[
+    float | None, typer.Option("--gpus", metavar="N", parser=_gpus, help="GPUs for each job; 0.5 is half a one.")
+]
 
 Only = Annotated[
     str, typer.Option("--only", metavar="failed|missing", help="Cells that failed, or whose results are nowhere.")

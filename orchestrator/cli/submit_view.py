@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.api import Located, Orch
 from orchestrator.api import resume as interrupted
 from orchestrator.api.again import FAILED, MISSING, cancel_twins, still_to_do
+from orchestrator.api.arrange import arrange
 from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import Frozen, freeze
-from orchestrator.api.submit import Brake, Submitted, arrange, send, twins
+from orchestrator.api.submit import Brake, Submitted, send, twins
 from orchestrator.cli import ask
 from orchestrator.cli.console import complain, counted, emit, say, size
 from orchestrator.cli.live import LiveView
@@ -52,7 +53,7 @@ class Wish:
     matrix: dict[str, str] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
-    gpus: int | None = None
+    gpus: int | float | None = None
     detach: bool = False
     dry_run: bool = False
     again: bool = False
@@ -107,11 +108,9 @@ def frozen_from(orch: Orch, file: JobsFile, priority: int | None = None) -> Froz
     def candidates(job: ExpandedJob) -> list[str]:
         return [entry.name for entry in choose_hosts(job.hosts, list(known.values()))]
 
-    frozen = freeze(file, candidates, orch.owner, orch.store, values)
     if priority is not None:
-        for job in frozen.jobs:
-            job.spec["priority"] = priority
-    return frozen
+        file = replace(file, jobs=[replace(job, priority=priority) for job in file.jobs])
+    return freeze(file, candidates, orch.owner, orch.store, values)
 
 
 def submit(wish: Wish) -> int:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from orchestrator.spec.interpolate import check, fill, quoted_twice
-from orchestrator.spec.jobs import GRACE, CodeSpec, ExpandedJob, HostChoice, HostWord, Secret, Setup
+from orchestrator.spec.jobs import GRACE, CodeSpec, ExpandedJob, HostChoice, HostWord, Need, Retry, Secret, Setup
 from orchestrator.spec.matrix import ASK_ABOVE, Cell, cells
-from orchestrator.spec.models import JobModel, PythonModel
+from orchestrator.spec.models import JobModel, PythonModel, RetryModel
 from orchestrator.spec.nodes import Document, Map, Node, Place, Seq
 from orchestrator.spec.problems import Problem, Problems
 from remote_payload.agent.wire.messages import PythonSpec
@@ -33,7 +33,7 @@ class Overrides:
     """
 
     env: Mapping[str, str] = field(default_factory=dict)
-    gpus: int | None = None
+    gpus: int | float | None = None
     hosts: Sequence[str] | None = None
 
 
@@ -133,12 +133,32 @@ def _base(raw: RawJob, document: Document, over: Overrides) -> ExpandedJob:
         secrets=_secrets(raw, document),
         gpus=gpus if over.gpus is None else over.gpus,
         gpu_memory_mib=(resources and resources.gpu_memory) or 0,
+        gpu_type=(resources and resources.gpu_type) or "",
         outputs="auto" if model.outputs is None or model.outputs == "auto" else tuple(model.outputs),
         pull=model.pull or "auto",
         timeout=model.timeout,
         grace=GRACE if model.grace is None else model.grace,
         position=document.at(raw.place),
+        needs=_needs(raw, document),
+        priority=model.priority or 0,
+        max_parallel=model.max_parallel or 0,
+        max_failures=model.max_failures or 0,
+        no_output=model.no_output,
+        retry=_retry(model.retry),
     )
+
+
+def _needs(raw: RawJob, document: Document) -> tuple[Need, ...]:
+    places = [document.at(node.place) for node in _items(raw.node, "needs")]
+    return tuple(Need(name, place) for name, place in zip(raw.model.needs or (), places, strict=False))
+
+
+def _retry(model: RetryModel | None) -> Retry:
+    usual = Retry()
+    if model is None:
+        return usual
+    words = usual.on if model.on is None else tuple(dict.fromkeys(model.on))
+    return Retry(model.max or 0, words, usual.backoff if model.backoff is None else model.backoff)
 
 
 def _code(raw: RawJob, document: Document) -> CodeSpec:

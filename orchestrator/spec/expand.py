@@ -23,6 +23,7 @@ from orchestrator.spec.jobs import (
 )
 from orchestrator.spec.loader import read_document
 from orchestrator.spec.models import FileModel, HostModel, JobModel
+from orchestrator.spec.needs import check_needs, require_needs
 from orchestrator.spec.nodes import Document, Entry, Leaf, Map, Place, is_null, merge
 from orchestrator.spec.problems import Problems
 from orchestrator.spec.secrets import refuse_values
@@ -47,7 +48,7 @@ def load_jobs_file(
     job_filter: Sequence[str] = (),
     matrix_filter: Mapping[str, str] | None = None,
     env_overrides: Mapping[str, str] | None = None,
-    gpus: int | None = None,
+    gpus: int | float | None = None,
     hosts: Sequence[str] | None = None,
 ) -> JobsFile:
     """Read and expand a jobs.yaml.
@@ -73,11 +74,13 @@ def load_jobs_file(
         made = expand_job(raw, document, problems, over)
         jobs += made
         said += warnings(raw, document, made)
+    check_needs(raws, problems)
     problems.raise_first()
     assert model is not None
     refuse_values(document, [secret.name for job in jobs for secret in job.secrets])
     said += _override_warnings(over)
     jobs = _only_cells(_only_jobs(jobs, job_filter), matrix_filter or {})
+    require_needs(jobs)
     folder = path.parent.resolve()
     return JobsFile(path, folder, model.project or project_name(folder), _hosts(model), jobs, list(dict.fromkeys(said)))
 
@@ -88,7 +91,7 @@ def single_job(
     file: Path = Path("jobs.yaml"),
     name: str = "run",
     env_overrides: Mapping[str, str] | None = None,
-    gpus: int | None = None,
+    gpus: int | float | None = None,
     hosts: Sequence[str] | None = None,
 ) -> JobsFile:
     """Return one job that runs a command, with the defaults of a jobs.yaml where there is one.
@@ -194,6 +197,7 @@ def to_spec(
     snapshot: str,
     submitted_at: float,
     setup_files: Sequence[str],
+    ids: Mapping[str, Sequence[str]],
 ) -> JobSpec:
     """Return the frozen job that is sent.
 
@@ -205,6 +209,7 @@ def to_spec(
         snapshot: the id of its code.
         submitted_at: seconds since the epoch.
         setup_files: what its setup depends on.
+        ids: {job: ids of its cells} of the submission, for `needs`.
     """
     setup: SetupSpec | None = None if job.setup is None else {"run": job.setup.run, "files": list(setup_files)}
     return {
@@ -214,10 +219,22 @@ def to_spec(
         "secrets": [{"name": s.name, "optional": s.optional, "at_rest": s.at_rest} for s in job.secrets],
         "gpus": job.gpus, "gpu_memory_mib": job.gpu_memory_mib,
         "outputs": "auto" if isinstance(job.outputs, str) else list(job.outputs),
-        "pull": job.pull, "timeout": job.timeout, "grace": job.grace, "requires": [], "submitted_at": submitted_at,
-        "needs": [], "priority": 0, "max_parallel": 0, "max_failures": 0, "no_output": None, "gpu_type": "",
-        "retry": {"max": 0, "on": [], "backoff": 30.0},
+        "pull": job.pull, "timeout": job.timeout, "grace": job.grace, "requires": _requires(job),
+        "submitted_at": submitted_at, "needs": [{"job": need.job, "ids": list(ids[need.job])} for need in job.needs],
+        "priority": job.priority, "max_parallel": job.max_parallel, "max_failures": job.max_failures,
+        "no_output": job.no_output, "gpu_type": job.gpu_type,
+        "retry": {"max": job.retry.max, "on": list(job.retry.on), "backoff": job.retry.backoff},
     }  # fmt: skip
+
+
+def _requires(job: ExpandedJob) -> list[str]:
+    """What the host's keeper must know, or else the job waits for a newer one instead of running without it."""
+    used = {
+        "needs": job.needs, "priority": job.priority, "max_parallel": job.max_parallel,
+        "max_failures": job.max_failures, "retry": job.retry.max, "no_output": job.no_output, "gpu_type": job.gpu_type,
+        "gpu_share": isinstance(job.gpus, float),
+    }  # fmt: skip
+    return [word for word, value in used.items() if value]
 
 
 def _in_snapshot(folder: str, name: str) -> str:
@@ -228,7 +245,7 @@ def _nothing(place: Place) -> Entry:
     return Entry(place, Leaf(None, "", place))
 
 
-def _overrides(env: Mapping[str, str] | None, gpus: int | None, hosts: Sequence[str] | None) -> Overrides:
+def _overrides(env: Mapping[str, str] | None, gpus: int | float | None, hosts: Sequence[str] | None) -> Overrides:
     for name, value in (env or {}).items():
         if not re.fullmatch(ENV_NAME, name, re.ASCII) or name.upper().startswith("ORCH_"):
             raise UsageError(f"{name[:60]!r} cannot be the name of a variable", "Use letters, digits and _.")
@@ -288,7 +305,16 @@ def _hosts(model: FileModel | None) -> dict[str, HostEntry]:
 
 def host_entry(name: str, host: HostModel) -> HostEntry:
     """Return a validated host under its name."""
-    return HostEntry(name, host.ssh, host.profile or "auto", tuple(host.tags or ()), host.root, host.python)
+    return HostEntry(
+        name,
+        host.ssh,
+        host.profile or "auto",
+        tuple(host.tags or ()),
+        host.root,
+        host.python,
+        None if host.gpus is None else tuple(host.gpus),
+        host.max_gpus,
+    )
 
 
 def _only_jobs(jobs: list[ExpandedJob], words: Sequence[str]) -> list[ExpandedJob]:

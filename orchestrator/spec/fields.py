@@ -13,6 +13,7 @@ from orchestrator.errors import UsageError
 from orchestrator.spec import durations, sizes
 from orchestrator.spec.sshline import LOCAL, read_ssh_line
 from orchestrator.spec.words import near
+from remote_payload.agent.spool.states import RETRY_ON
 
 JOB_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,99}"
 HOST_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,99}"
@@ -29,6 +30,10 @@ PROJECT = r"\w[\w.-]{0,99}"
 SECRET = ENV_NAME + r"\??"
 TAG_PREFIX = "tag:"
 MAX_GPUS = 1024
+MAX_PRIORITY = 100
+MAX_COUNT = 10_000
+MAX_RETRIES = 1000
+RETRY_WORDS = tuple(RETRY_ON)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -129,8 +134,54 @@ def _limit(value: Any) -> float | None:
 def _gpus(value: Any) -> Any:
     if value == "auto":
         return value
+    if isinstance(value, float) and 0 < value < 1:
+        if abs(value * 100 - round(value * 100)) < 1e-9:
+            return float(value)
+        raise ValueError(f"can be a part of a GPU in hundredths, as in 0.25, not {_shown(value)}")
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_GPUS:
-        raise ValueError(f"must be auto or a whole number of GPUs, not {_shown(value)}")
+        raise ValueError(f"must be auto, a whole number of GPUs, or a part of one below 1, not {_shown(value)}")
+    return int(value)
+
+
+def _number(lowest: int, highest: int) -> BeforeValidator:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {_shown(value)}")
+        return int(value)
+
+    return BeforeValidator(check)
+
+
+def _gpu_type(value: Any) -> str:
+    text = _one_line(value).strip()
+    return "" if text == "any" else text
+
+
+def _needs(value: Any) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("must be a job's name, or a list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("names a job twice")
+    return names
+
+
+def _gpu_numbers(value: Any) -> list[int] | None:
+    if value == "all":
+        return None
+    fine = isinstance(value, list) and all(
+        isinstance(one, int) and not isinstance(one, bool) and 0 <= one < MAX_GPUS for one in value
+    )
+    if not fine or not value:
+        raise ValueError(f"must be all, or a list of GPU numbers as nvidia-smi gives them, not {_shown(value)}")
+    return sorted({int(one) for one in value})
+
+
+def _max_gpus(value: Any) -> int | None:
+    if value == "all":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_GPUS:
+        raise ValueError(f"must be all or a whole number of GPUs, not {_shown(value)}")
     return int(value)
 
 
@@ -206,10 +257,52 @@ Limit = Annotated[float | None, BeforeValidator(_limit), WithJsonSchema({"type":
 Grace = Annotated[float, BeforeValidator(durations.seconds_of), WithJsonSchema({"type": ["string", "number"]})]
 Memory = Annotated[int, BeforeValidator(sizes.memory_mib), WithJsonSchema({"type": ["string", "integer"]})]
 Gpus = Annotated[
-    int | Literal["auto"],
+    int | float | Literal["auto"],
     BeforeValidator(_gpus),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": MAX_GPUS}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "auto"},
+                {"type": "integer", "minimum": 0, "maximum": MAX_GPUS},
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            ]
+        }
+    ),
 ]
+GpuType = Annotated[str, BeforeValidator(_gpu_type), WithJsonSchema({"type": ["string", "number"], "minLength": 1})]
+GpuNumbers = Annotated[
+    list[int] | None,
+    BeforeValidator(_gpu_numbers),
+    WithJsonSchema(
+        {"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}]}
+    ),
+]
+MaxGpus = Annotated[
+    int | None,
+    BeforeValidator(_max_gpus),
+    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "integer", "minimum": 0, "maximum": MAX_GPUS}]}),
+]
+Needs = Annotated[
+    list[str],
+    BeforeValidator(_needs),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+Priority = Annotated[
+    int,
+    _number(-MAX_PRIORITY, MAX_PRIORITY),
+    WithJsonSchema(
+        {
+            "type": "integer",
+            "minimum": -MAX_PRIORITY,
+            "maximum": MAX_PRIORITY,
+        }
+    ),
+]
+Count = Annotated[int, _number(0, MAX_COUNT), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_COUNT})]
+Tries = Annotated[
+    int, _number(0, MAX_RETRIES), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_RETRIES})
+]
+RetryWord = Annotated[str, _choice(*RETRY_WORDS), WithJsonSchema({"enum": list(RETRY_WORDS)})]
 Pull = Annotated[str, _choice("auto", "never"), WithJsonSchema({"enum": ["auto", "never"]})]
 AtRest = Annotated[str, _choice("memory", "disk"), WithJsonSchema({"enum": ["memory", "disk"]})]
 ProfileName = Annotated[str, _choice(*PROFILES), WithJsonSchema({"enum": list(PROFILES)})]

@@ -24,6 +24,8 @@ class HostEntry:
         tags: words that `hosts: tag:WORD` finds.
         root: folder for the spool on the host; None = the profile's.
         python: the Python orch's own agent uses there; None = find one.
+        gpus: numbers of the GPUs that jobs may use; None = all.
+        max_gpus: how many at once; None = all of them.
     """
 
     name: str
@@ -32,6 +34,8 @@ class HostEntry:
     tags: tuple[str, ...] = ()
     root: str | None = None
     python: str | None = None
+    gpus: tuple[int, ...] | None = None
+    max_gpus: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,23 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class Need:
+    """A job that must have succeeded before. position: its file:line:column."""
+
+    job: str
+    position: str = ""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The retry policy: how many more tries, after what (words of RETRY_ON), the first pause in seconds."""
+
+    max: int = 0
+    on: tuple[str, ...] = ("host", "oom", "cuda", "timeout")
+    backoff: float = 30.0
+
+
+@dataclass(frozen=True)
 class ExpandedJob:
     """One cell of one job.
 
@@ -99,11 +120,16 @@ class ExpandedJob:
         name: `train`, or `train.1` … `train.n` with a matrix.
         job: its name in the file.
         params: the cell's values as typed.
-        gpus: a count, or "auto" = 1 where the host has one.
+        gpus: a count, a part below 1, or "auto" = 1 where the host has one.
         gpu_memory_mib: what each GPU must have, MiB.
+        gpu_type: words of the GPU's name; "" = any.
         outputs: "auto" or patterns.
         timeout: seconds of one attempt; None = no limit.
         grace: seconds from TERM to KILL.
+        needs: jobs of the file, by name.
+        priority: -100 to 100, higher first.
+        max_parallel, max_failures: cells of one host; 0 = no limit.
+        no_output: seconds of silence that end an attempt; None = no limit.
         position: the job's file:line:column.
     """
 
@@ -117,12 +143,19 @@ class ExpandedJob:
     code: CodeSpec = field(default_factory=CodeSpec)
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[Secret, ...] = ()
-    gpus: int | Literal["auto"] = "auto"
+    gpus: int | float | Literal["auto"] = "auto"
     gpu_memory_mib: int = 0
+    gpu_type: str = ""
     outputs: tuple[str, ...] | Literal["auto"] = "auto"
     pull: str = "auto"
     timeout: float | None = None
     grace: float = GRACE
+    needs: tuple[Need, ...] = ()
+    priority: int = 0
+    max_parallel: int = 0
+    max_failures: int = 0
+    no_output: float | None = None
+    retry: Retry = field(default_factory=Retry)
     position: str = ""
 
 

@@ -8,8 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from orchestrator.spec.fields import (
     AtRest,
+    Count,
     EnvName,
+    GpuNumbers,
     Gpus,
+    GpuType,
     Grace,
     HostName,
     HostPath,
@@ -18,16 +21,21 @@ from orchestrator.spec.fields import (
     JobName,
     Limit,
     Line,
+    MaxGpus,
     Memory,
+    Needs,
     Outputs,
+    Priority,
     ProfileName,
     Project,
     Pull,
+    RetryWord,
     Root,
     Script,
     SecretName,
     SshText,
     Tag,
+    Tries,
     Typed,
     Version,
     typed,
@@ -102,8 +110,24 @@ class SecretModel(Model):
 class ResourcesModel(Model):
     """What one job needs for itself."""
 
-    gpus: Gpus | None = about("How many GPUs; `auto` is 1 where the host has one, else 0.", "auto")
+    gpus: Gpus | None = about(
+        "How many GPUs; `auto` is 1 where the host has one, else 0. A part, as in `0.5`: two such jobs share one GPU.",
+        "auto",
+    )
     gpu_memory: Memory | None = about("Memory that each GPU must have, as in `20GB`; 5 % less is accepted.", "0")
+    gpu_type: GpuType | None = about("Words of the GPU's name, as in `4090` or `A100 80GB`; `any` is every GPU.", "any")
+
+
+class RetryModel(Model):
+    """When an attempt that failed is tried again by itself."""
+
+    max: Tries | None = about("How many more tries there may be.", "0")
+    on: list[RetryWord] | None = about(
+        "After what: `host` (the host was rebooted or the job's supervisor died), `oom` (out of memory), `cuda` "
+        "(a CUDA error), `timeout` (`timeout` or `no_output`), `exit` (any other failure).",
+        "[host, oom, cuda, timeout]",
+    )
+    backoff: Grace | None = about("The pause before the second try; it doubles with each, up to 30m.", "30s")
 
 
 def _setup(value: Any) -> Any:
@@ -225,11 +249,36 @@ class JobKeys(Model):
         "auto",
         "pull: never",
     )
+    needs: Needs | None = about(
+        "Jobs of this submission that must have succeeded before; they run on the same host, and "
+        "`$ORCH_NEED_<JOB>` is that job's output folder (with a matrix: a folder with one folder for each cell).",
+        "[]",
+        "jobs:\n  prepare: {run: python prepare.py, resources: {gpus: 0}}\n"
+        "  train:\n    run: python train.py --data $ORCH_NEED_PREPARE\n    needs: [prepare]",
+    )
+    priority: Priority | None = about("-100 to 100: what is higher starts first.", "0", "priority: 10")
+    max_parallel: Count | None = about(
+        "How many cells may run at once on one host; 0 is no limit.",
+        "0",
+        "run: python train.py ${{ matrix.args }}\nmatrix: {lr: [1e-3, 1e-4, 1e-5]}\nmax_parallel: 2",
+    )
+    max_failures: Count | None = about(
+        "After so many failed cells on a host the rest there is held, until one of them is tried again; 0 is off.",
+        "0",
+        "run: python train.py ${{ matrix.args }}\nmatrix: {lr: [1e-3, 1e-4, 1e-5]}\nmax_failures: 2",
+    )
     timeout: Limit | None = about("The longest time one attempt may take.", "none", "timeout: 12h")
+    no_output: Limit | None = about("Silence that ends an attempt.", "none", "no_output: 30m")
     grace: Grace | None = about(
         "Time from asking the job to end (TERM) to ending it (KILL): long enough for its last checkpoint.",
         "30s",
         "grace: 2m",
+    )
+    retry: RetryModel | None = about(
+        "When an attempt that failed is tried again by itself, in the same folder, with `ORCH_RESUME=1` and "
+        "`ORCH_ATTEMPT` set.",
+        "no tries",
+        "retry: {max: 2, on: [host, oom], backoff: 1m}",
     )
 
 
@@ -245,6 +294,8 @@ class HostModel(Model):
     ssh: SshText = Field(description='The login line, as in `"ssh -p 38076 root@host"`; `local` is this computer.')
     profile: ProfileName | None = about("What the provider's hosts have in common; `auto` finds out.", "auto")
     tags: list[Tag] | None = about("Words that `hosts: tag:WORD` finds.", "[]")
+    gpus: GpuNumbers | None = about("The GPUs that jobs may use there, by number as in `[2, 3]`.", "all")
+    max_gpus: MaxGpus | None = about("How many of them orch may use at once, on a server shared with others.", "all")
     root: Root = about("Folder for orch's queue, code and results on the host.", "auto")
     python: Line | None = about("The Python (3.8 or newer) that orch itself uses there.", "the first that is found")
 

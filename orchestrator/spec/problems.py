@@ -16,8 +16,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _PASSWORDS = frozenset(("password", "passwd", "pass", "pwd", "passphrase"))
 _OTHER_MEANING = frozenset((
-    "cpus", "disk", "gpu_type", "guard", "max_gpus", "memory", "no_output", "patch", "price", "python", "retry",
-    "subdir", "uv",
+    "cpus", "disk", "guard", "memory", "patch", "price", "proxy", "python", "subdir", "uv",
 ))  # fmt: skip
 """Keys that mean something of their own, though not here: a name that only looks like them would be bad advice."""
 _TYPES = {

@@ -24,6 +24,7 @@ _INNER = {
     ("JobKeys", "code"): "CodeModel",
     ("JobKeys", "secrets"): "SecretModel",
     ("JobKeys", "resources"): "ResourcesModel",
+    ("JobKeys", "retry"): "RetryModel",
 }
 """Keys whose value is a map, and the model of that map."""
 _NEEDED = {"JobKeys": ["run"]}

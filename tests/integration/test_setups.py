@@ -187,7 +187,7 @@ def test_two_jobs_on_one_gpu_run_one_after_another(host: KeeperHost, gpu: StandI
     assert host.log(beside["id"]) == "[]\n"
     lease = atomic.read_json(host.attempt(first["id"]).lease)
     assert lease is not None
-    assert lease["gpus"] == [{"index": 0, "uuid": gpu.uuids[0], "share": 10}]
+    assert lease["gpus"] == [{"index": 0, "uuid": gpu.uuids[0], "share": 100}]
     (tmp_path / "go-a").touch()
     (tmp_path / "go-b").touch()
     ends = [host.ended(job["id"]) for job in (first, second)]

@@ -87,7 +87,7 @@ def take_gpus(gpus: Sequence[GpuView], share: int, spool: str) -> Optional[List[
     """Lock all of some GPUs, or none of them (None) when another user was quicker.
 
     Args:
-        share: tenths of each.
+        share: hundredths of each.
         spool: from gpulock.spool_key.
     """
     taken: List[LeasedGpu] = []

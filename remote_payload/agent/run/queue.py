@@ -121,7 +121,7 @@ class Work:
         return max([self.stored.at, *(retry.at for retry in self._facts.retries)])
 
     def leased(self) -> Optional[Dict[str, int]]:
-        """Return {uuid: tenths} of the GPUs its open attempt has, None while its supervisor has not said so."""
+        """Return {uuid: hundredths} of the GPUs its open attempt has, None while its supervisor has not said so."""
         last = self._open_attempt()
         lease = last.lease if last is not None else None
         return {str(gpu["uuid"]): int(gpu.get("share", WHOLE)) for gpu in lease["gpus"]} if lease else None

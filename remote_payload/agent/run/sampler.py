@@ -36,7 +36,7 @@ class Sampler:
         """Sample when it is time.
 
         Args:
-            held: the GPUs by attempt, {(job, number): {uuid: tenths}}.
+            held: the GPUs by attempt, {(job, number): {uuid: hundredths}}.
             now: monotonic seconds.
         """
         self._since = {key: self._since.get(key, now) for key, uuids in held.items() if uuids}

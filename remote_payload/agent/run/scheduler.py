@@ -14,8 +14,8 @@ MEMORY_TOLERANCE = 0.95
 AUTO = "auto"
 """`gpus` of a job that takes one where there is one."""
 
-WHOLE = 10
-"""A GPU in tenths, the unit of shares."""
+WHOLE = 100
+"""A GPU in hundredths, the unit of shares."""
 
 NO_HARDWARE = frozenset({"no_tool", "no_device"})
 """States of the GPU table that mean "this host has none", as opposed to "they cannot be seen now"."""
@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
     blocked: what it waits for apart from GPUs, CPU slots and its group, or None.
     not_before: seconds, by the caller's clock.
     priority: higher goes first.
-    share: tenths of each of its GPUs.
+    share: hundredths of each of its GPUs.
     gpu_type: words that must stand in the GPU's name, "" = any.
     group, max_parallel: at most so many jobs of the group run at once; 0 = no limit.
     """
@@ -56,7 +56,7 @@ class Candidate(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """A job to start now, with the GPUs it gets (none for a CPU job), and how much of each, in tenths."""
+    """A job to start now, with the GPUs it gets (none for a CPU job), and how much of each, in hundredths."""
 
     job: str
     gpus: Tuple[GpuView, ...] = ()
@@ -76,7 +76,7 @@ class Capacity(NamedTuple):
     table: the GPUs as nvidia-smi tells, those that jobs may use; None = not asked.
     leased: uuids of GPUs that are not to be had: leased whole, shared by another user, or not given back yet.
     cpu_slots, cpu_live: how many jobs without GPU may run at once, and how many do.
-    shared: {uuid: tenths} that jobs of this spool share now.
+    shared: {uuid: hundredths} that jobs of this spool share now.
     spare: how many more GPUs this spool may take, None = as many as there are.
     live: {group: attempts that run now}.
     dirty: {uuid: MiB} of GPUs whose memory is still used although their attempt has ended.
@@ -93,7 +93,7 @@ class Capacity(NamedTuple):
 
 
 def demand(gpus: Union[int, float, str]) -> Tuple[Union[int, str], int]:
-    """Return (GPUs, tenths of each) of a spec's `gpus`: 2 -> (2, 10), 0.5 -> (1, 5), "auto" -> ("auto", 10).
+    """Return (GPUs, hundredths of each) of a spec's `gpus`: 2 -> (2, 100), 0.5 -> (1, 50), "auto" -> ("auto", 100).
 
     Raises:
         TypeError, ValueError: it is none of these.

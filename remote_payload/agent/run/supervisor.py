@@ -31,7 +31,7 @@ NO_GPUS = "-"
 
 
 class LeasedGpu(NamedTuple):
-    """A GPU of this attempt: what holds its locks, its number (nvidia-smi's index), its uuid, how many tenths of it."""
+    """A GPU of this attempt: what holds its locks, its number (nvidia-smi's index), its uuid, its hundredths."""
 
     descriptors: Tuple[int, ...]
     number: int
@@ -83,7 +83,7 @@ def main(argv: List[str]) -> int:
 
     Args:
         argv: spool root, job id, attempt number, descriptor of the locked attempt lock, and the GPUs as a comma list of
-            descriptors:index:tenths:uuid (descriptors joined by "+"), or "-".
+            descriptors:index:hundredths:uuid (descriptors joined by "+"), or "-".
 
     Returns:
         0 once end.json is durable.

@@ -14,10 +14,10 @@ class Tally:
 
     Attributes:
         whole: uuids of GPUs leased whole.
-        shared: {uuid: tenths} of GPUs in parts.
+        shared: {uuid: hundredths} of GPUs in parts.
         cpu: live attempts without a GPU.
         live: {group: live attempts}.
-        held: {(job, attempt): {uuid: tenths}}.
+        held: {(job, attempt): {uuid: hundredths}}.
         unsure: some supervisor has not said yet which GPUs it has; then nobody shares.
     """
 
@@ -39,11 +39,11 @@ class Tally:
         elif not held:
             self.cpu += 1
         self.held[work.id, work.attempt] = held or {}
-        for uuid, tenths in (held or {}).items():
-            if tenths >= WHOLE:
+        for uuid, hundredths in (held or {}).items():
+            if hundredths >= WHOLE:
                 self.whole.add(uuid)
             else:
-                self.shared[uuid] = self.shared.get(uuid, 0) + tenths
+                self.shared[uuid] = self.shared.get(uuid, 0) + hundredths
 
     def spare(self, most: Optional[int]) -> Optional[int]:
         """Return how many more GPUs may be taken when `most` is the limit (None = no limit)."""

@@ -74,6 +74,8 @@ def _fits(keyword: str, wanted: Any, value: Any) -> bool:
         "pattern": lambda: not isinstance(value, str) or re.search(wanted, value) is not None,
         "minLength": lambda: not isinstance(value, str) or len(value) >= wanted,
         "minimum": lambda: not is_number or value >= wanted,
+        "exclusiveMinimum": lambda: not is_number or value > wanted,
+        "exclusiveMaximum": lambda: not is_number or value < wanted,
         "maximum": lambda: not is_number or value <= wanted,
         "minItems": lambda: not isinstance(value, list) or len(value) >= wanted,
         "maxItems": lambda: not isinstance(value, list) or len(value) <= wanted,

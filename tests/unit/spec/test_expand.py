@@ -179,7 +179,7 @@ def test_a_file_of_a_setup_is_told_where_the_setup_stands(load: Load) -> None:
 def test_the_frozen_job_says_what_the_file_said(load: Load) -> None:
     job: ExpandedJob = load(FILE).jobs[1]
     spec = to_spec(job, id="j-1", submission="s-1", owner="me", project="digits", snapshot="b" * 64, submitted_at=1.0,
-                   setup_files=[])  # fmt: skip
+                   setup_files=[], ids={})  # fmt: skip
     assert (spec["id"], spec["name"], spec["job"], spec["params"]) == (
         "j-1",
         "train.2",

@@ -52,5 +52,5 @@ def test_the_contents_lead_to_the_sections() -> None:
 
 
 def test_it_does_not_speak_of_what_does_not_work() -> None:
-    for word in ("priority", "wandb:", "needs:", "budget", "retry:", "no_output", "max_parallel", "guard:"):
+    for word in ("wandb:", "budget", "guard:", "proxy", "when_done"):
         assert word not in render()

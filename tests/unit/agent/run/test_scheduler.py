@@ -134,7 +134,7 @@ def test_a_waiting_urgent_job_is_not_overtaken_by_an_early_one() -> None:
 
 
 def halves(*names: str) -> list[Candidate]:
-    return [job(name, at, share=5) for at, name in enumerate(names)]
+    return [job(name, at, share=50) for at, name in enumerate(names)]
 
 
 def test_halves_fill_one_gpu_before_they_open_another() -> None:
@@ -144,15 +144,15 @@ def test_halves_fill_one_gpu_before_they_open_another() -> None:
 
 def test_a_whole_job_never_gets_a_shared_gpu_and_a_share_never_a_whole_one() -> None:
     gpus = table(gpu(0))
-    assert started(pick([job("whole", 1)], Capacity(gpus, frozenset(), 1, 0, shared={"GPU-0": 3}), NOW)) == []
+    assert started(pick([job("whole", 1)], Capacity(gpus, frozenset(), 1, 0, shared={"GPU-0": 30}), NOW)) == []
     assert started(run(halves("half"), gpus, frozenset({"GPU-0"}))) == []
 
 
 def test_shares_go_beside_each_other_although_the_gpu_is_busy_with_them() -> None:
-    capacity = Capacity(table(gpu(0, used=8000, busy=90)), frozenset(), 1, 0, shared={"GPU-0": 5})
-    assert started(pick([job("half", 1, share=5)], capacity, NOW)) == ["half"]
-    assert started(pick([job("more", 1, share=6)], capacity, NOW)) == []
-    assert started(pick([job("large", 1, memory=20000, share=5)], capacity, NOW)) == [], "its memory is not free"
+    capacity = Capacity(table(gpu(0, used=8000, busy=90)), frozenset(), 1, 0, shared={"GPU-0": 50})
+    assert started(pick([job("half", 1, share=50)], capacity, NOW)) == ["half"]
+    assert started(pick([job("more", 1, share=60)], capacity, NOW)) == []
+    assert started(pick([job("large", 1, memory=20000, share=50)], capacity, NOW)) == [], "its memory is not free"
 
 
 def test_the_type_of_gpu() -> None:
@@ -189,7 +189,7 @@ def test_at_most_so_many_of_a_group_and_others_pass() -> None:
 def test_no_more_gpus_than_this_spool_may_take() -> None:
     capacity = Capacity(table(gpu(0), gpu(1), gpu(2)), frozenset(), 1, 0, spare=1)
     assert started(pick([job("a", 1), job("b", 2)], capacity, NOW)) == ["a"]
-    shared = capacity._replace(spare=0, shared={"GPU-0": 5})
+    shared = capacity._replace(spare=0, shared={"GPU-0": 50})
     assert started(pick(halves("beside"), shared, NOW)) == ["beside"], "a share of a GPU already taken takes none"
 
 
@@ -210,7 +210,7 @@ JOBS = st.lists(
         order=st.integers(0, 3), priority=st.integers(-2, 2), group=st.sampled_from("gh"),
         max_parallel=st.integers(0, 2),
     )
-    | st.builds(job, st.uuids().map(str), st.integers(0, 9), share=st.sampled_from([2, 5, 9])),
+    | st.builds(job, st.uuids().map(str), st.integers(0, 9), share=st.sampled_from([20, 33, 50, 90])),
     max_size=8,
 )  # fmt: skip
 
