@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Sequence, Set
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.run import gpulock, jobenv
 from remote_payload.agent.run.endfile import EndFile
 from remote_payload.agent.run.ending import Ending
@@ -123,13 +124,16 @@ def launch(spawner: Spawner, start: Launch, number: int) -> bool:
     leased = take_gpus(start.gpus, start.share, gpulock.spool_key(spawner.paths.root))
     if leased is None:
         return False
+    crash("claim.gpus")
     lock: Optional[int] = None
     try:
         lock = _claim(spawner.paths, start.job, number)
         # An end without a start: the job was moved to another host since it was looked at.
         if lock is None or os.path.exists(spawner.paths.attempt(start.job, number).end):
             return False
+        crash("claim.locked")
         spawner.supervise(start.job, number, lock, leased)
+        crash("claim.spawned")
         return True
     finally:
         release_gpus(leased)
@@ -159,6 +163,7 @@ def end_unstarted(paths: SpoolPaths, job: str, number: int, ending: Ending, setu
     try:
         place = paths.attempt(job, number)
         _write_log(place.log, _tail(setup_log) if setup_log else "[orch] {}\n".format(ending.detail).encode())
+        crash("claim.unstarted")
         EndFile(place.end).write_now(end_record(ending, started=False))
         return True
     finally:
@@ -173,6 +178,7 @@ def end_record(ending: Ending, started: bool) -> Dict[str, Any]:
 def _claim(paths: SpoolPaths, job: str, number: int) -> Optional[int]:
     place = paths.attempt(job, number)
     os.makedirs(place.folder, mode=0o700, exist_ok=True)
+    crash("claim.folder")
     return lock_attempt(place.lock)
 
 

@@ -9,6 +9,7 @@ import os
 import time
 from typing import Any, Dict, Optional
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.machine import compat
 
 RESERVED_BYTES = 8192
@@ -76,7 +77,9 @@ class EndFile:
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, len(data))
         os.fsync(self._descriptor)
+        crash("end.filled")
         os.rename(self._beside, self._path)
+        crash("end.renamed")
         os.close(self._descriptor)
         self._descriptor = None
         folder = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY)

@@ -6,6 +6,7 @@ import os
 import pwd
 from typing import Any, Dict, Mapping, NamedTuple, Sequence
 
+from remote_payload.agent import crash
 from remote_payload.agent.run.processes import MARKER_NAME
 from remote_payload.agent.wire.messages import JobSpec
 
@@ -14,7 +15,7 @@ DEFAULT_LANG = "C.UTF-8"
 KEPT_NAMES = ("TMPDIR", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME")
 """Taken over from the login where they are set; everything else of it is left behind (it may hold a secret)."""
 
-AGENT_NAMES = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "PATH", "CONDA_EXE", *KEPT_NAMES)
+AGENT_NAMES = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "PATH", "CONDA_EXE", *KEPT_NAMES, *crash.VARIABLES)
 """What keeper and supervise themselves run with."""
 
 SETUP_VARIABLES = {

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Set, Union
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine import compat
 from remote_payload.agent.machine.cgroup import cpu_quota
@@ -67,6 +68,7 @@ def main(argv: List[str]) -> int:
     lock = os.open(paths.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if not _take(lock):
         return 0
+    crash("keeper.locked")
     compat.become_subreaper()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
@@ -80,6 +82,7 @@ def main(argv: List[str]) -> int:
     ticks = me.start if me else 0
     record = {"pid": os.getpid(), "start_ticks": ticks, "at": time.time(), "generation": GENERATION}
     atomic.write_json(paths.keeper_pid, record)
+    crash("keeper.recorded")
     keeper = Keeper(paths, lock, log)
     signal.signal(signal.SIGTERM, keeper.leave)
     log.say("keeper {} ends: {}".format(os.getpid(), keeper.run(Wake())))
@@ -126,6 +129,7 @@ class Keeper:
             if self._was_given_away():
                 return "the spool is another host's now"
             self._tick()
+            crash("keeper.ticked")
             if self._leaving:
                 return "asked to leave"
             if not self._queue.any and not self._orphans.any and self._leave():
@@ -305,8 +309,10 @@ class Keeper:
 
     def _leave(self) -> bool:
         """Let go of the lock, then look once more: who stored work meanwhile saw it held and started no keeper."""
+        crash("keeper.leaving")
         self._queue.remember()
         fcntl.flock(self._lock, fcntl.LOCK_UN)
+        crash("keeper.unlocked")
         self._queue.refresh(thorough=True)
         return not self._queue.any or not _take(self._lock)
 

@@ -6,6 +6,7 @@ import os
 import time
 from typing import AbstractSet, Any, Callable, Dict, NamedTuple, Optional, Tuple
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.run.claim import end_record, lock_attempt
 from remote_payload.agent.run.clear import Clearing
 from remote_payload.agent.run.endfile import EndFile
@@ -84,7 +85,9 @@ class Orphans:
             ending = Ending("supervisor_died", None, None, words)
         else:
             return False
+        crash("orphan.before_end")
         EndFile(place.end).write_now(end_record(ending, started=True))
+        crash("orphan.ended")
         del self._cases[key]
         os.close(case.lock)
         return True
@@ -94,6 +97,7 @@ class Orphans:
         lock = lock_attempt(place.lock, tries=1)
         if lock is None:
             return None
+        crash("orphan.locked")
         if os.path.exists(place.end):
             os.close(lock)
             return None

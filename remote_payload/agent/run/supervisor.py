@@ -9,6 +9,7 @@ import time
 import uuid
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine import compat
 from remote_payload.agent.machine.cgroup import oom_kills
@@ -98,6 +99,7 @@ def main(argv: List[str]) -> int:
         signal.signal(signum, _nothing)
     wake = Wake()
     supervision = Supervision(order)
+    crash("supervise.begun")
     supervision.run(wake)
     # Where no keeper comes up, the next serve starts one; this attempt's end is on the disk already. A spool that was
     # removed is not made anew.
@@ -125,12 +127,15 @@ class Supervision:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         log = Log(os.open(self._place.log, flags, 0o600))
         ending = self._attempt(log, wake)
+        crash("supervise.over")
         log.sync()
+        crash("supervise.synced")
         os.close(log.descriptor)
         record = {**ending._asdict(), "ended_at": time.time(), "started": self._ran}
         # The folder may be gone with the whole spool; then nobody asks for this end any more.
         with contextlib.suppress(FileNotFoundError):
             self._end.write(record)
+        crash("supervise.ended")
         submissions.forget_secrets_if_final(self.paths, self._spec)
         for descriptor in reversed(self.order.descriptors()):
             os.close(descriptor)
@@ -138,8 +143,11 @@ class Supervision:
     def _attempt(self, log: Log, wake: Wake) -> Ending:
         try:
             self._end.reserve()
+            crash("supervise.reserved")
             atomic.write_json(self._place.lease, self._lease())
+            crash("supervise.leased")
             command, record = self._prepare()
+            crash("supervise.prepared")
             if self._asked_to_stop() is not None:
                 return Ending("cancelled_by_user", None, None, "before it started")
             started = launch.spawn(command, log.descriptor)
@@ -153,6 +161,7 @@ class Supervision:
         return self._follow(started, record, log, wake)
 
     def _follow(self, started: launch.Started, record: Dict[str, Any], log: Log, wake: Wake) -> Ending:
+        crash("supervise.spawned")
         leader = started.process.pid
         process = read_process(leader)
         ticks = process.start if process is not None else 0
@@ -170,6 +179,7 @@ class Supervision:
             started.refuse()
             attempt.wait(wake)
             return Ending("disk_full" if is_disk_full(error) else "spawn_failed", None, None, str(error))
+        crash("supervise.started")
         # After start.json stands and before anything of the user's runs: whoever cancels writes first and looks second,
         # so one of the two always sees the other.
         if self._asked_to_stop() is not None:
@@ -179,6 +189,7 @@ class Supervision:
         self._ran = True
         self._kills = oom_kills()
         started.release()
+        crash("supervise.released")
         return self._conclude(attempt.wait(wake), log)
 
     def _conclude(self, finished: Finished, log: Log) -> Ending:

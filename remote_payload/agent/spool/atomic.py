@@ -9,6 +9,7 @@ import os
 import uuid
 from typing import Any, Dict, Optional
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 
 MAX_FILE = 256 * 1024 * 1024
@@ -54,11 +55,13 @@ def write_bytes(path: str, data: bytes) -> None:
         OSError: no room, no permission; nothing has changed then.
     """
     temporary = _write_beside(path, data)
+    crash("atomic.before_rename")
     try:
         os.rename(temporary, path)
     except OSError:
         _forget(temporary)
         raise
+    crash("atomic.renamed")
     sync_folder(os.path.dirname(path))
 
 
@@ -78,8 +81,10 @@ def create_json(path: str, value: Any) -> bool:
     """
     data = encode(value)
     temporary = _write_beside(path, data)
+    crash("atomic.before_link")
     try:
         os.link(temporary, path)
+        crash("atomic.linked")
     except FileExistsError:
         return False
     except OSError as error:
@@ -149,7 +154,9 @@ def _write_beside(path: str, data: bytes) -> str:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
+            crash("atomic.opened")
             _write_all(descriptor, data)
+            crash("atomic.written")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -7,6 +7,7 @@ import os
 import time
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.identity import boot_identity, host_id
 from remote_payload.agent.spool import atomic
@@ -55,6 +56,7 @@ def open_spool(profile: Mapping[str, Any], home: Optional[str] = None) -> Spool:
         root = _absolute(profile.get("root")) or os.path.join(folder, "spool")
         try:
             _make(SpoolPaths(root), host)
+            crash("root.made")
             atomic.make_folder(folder)
             atomic.write_bytes(pointer, os.fsencode(root) + b"\n")
         except OSError as error:
@@ -115,6 +117,7 @@ def adopt(spool: Spool, from_host: Optional[str], by: str, home: Optional[str] =
         check_spool(paths)
         pointer = os.path.join(_hosts(home), spool.host_id, _POINTER)
         atomic.write_bytes(pointer, os.fsencode(paths.root) + b"\n")
+        crash("adopt.pointed")
     owner = owner_of(paths)
     if owner != spool.host_id:
         said = {
@@ -123,6 +126,7 @@ def adopt(spool: Spool, from_host: Optional[str], by: str, home: Optional[str] =
             "adopted": {"from": owner, "by": by, "at": time.time()},
         }
         atomic.write_json(paths.host, said)
+        crash("adopt.written")
     return Spool(paths, spool.host_id, spool.host_id)
 
 

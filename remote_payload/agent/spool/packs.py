@@ -10,6 +10,7 @@ import uuid
 import zlib
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple, cast
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.spool import atomic
 from remote_payload.agent.spool.paths import SpoolPaths, is_digest
@@ -169,9 +170,12 @@ class PackWriter:
             raise AgentFault("bad_request", "the pack arrived damaged (wrong digest)", "send it again")
         self._check.finish()
         os.fsync(self._file)
+        crash("pack.received")
         os.rename(self._path, self._paths.pack(self._sha256))
+        crash("pack.stored")
         # The index last: a pack counts as here when its index is, and then its blobs are durable.
         atomic.write_json(self._paths.pack_index(self._sha256), self._entries)
+        crash("pack.indexed")
         return len(self._entries)
 
     def close(self) -> None:

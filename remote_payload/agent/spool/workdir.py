@@ -8,6 +8,7 @@ import stat
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple, Union, cast
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.spool import atomic
 from remote_payload.agent.spool.manifests import FILE, FOLDER, LINK, check_manifest, manifest_id, path_bytes
@@ -66,7 +67,9 @@ def extract(paths: SpoolPaths, snapshot: str, workdir: str, index_path: str) -> 
     except BaseException:
         remove_tree(temporary)
         raise
+    crash("workdir.extracted")
     os.rename(temporary, workdir)
+    crash("workdir.renamed")
     atomic.sync_folder(os.path.dirname(workdir))
     return True
 

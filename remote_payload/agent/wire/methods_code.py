@@ -9,6 +9,7 @@ import time
 import zlib
 from typing import Any, Dict, List, Mapping, Optional, Set, cast
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.disk import disk_facts
 from remote_payload.agent.spool import atomic, secrets
@@ -85,6 +86,7 @@ def enqueue(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
             return Answer({"acknowledged": False, "missing": missing[:MAX_MISSING]})
         _store(context, submission, manifests, request.get("secrets"), args["digest"])
         _take_back(context, submission)
+    crash("enqueue.before_keeper")
     return Answer({"acknowledged": True, "keeper": start_keeper(paths)})
 
 
@@ -98,9 +100,11 @@ def _store(context: Context, submission: Submission, manifests: Dict[str, Manife
     for snapshot, manifest in manifests.items():
         if not os.path.exists(paths.snapshot(snapshot)):
             atomic.write_bytes(paths.snapshot(snapshot), canonical(manifest))
+    crash("enqueue.before")
     if not atomic.create_json(paths.submission(submission["id"]), {**submission, "digest": digest}):
         # Somebody else (the same controller over another line) stored it meanwhile.
         _is_stored(context, submission["id"], digest)
+    crash("enqueue.stored")
 
 
 def _gone_since(context: Context, spec: JobSpec) -> Optional[int]:

@@ -7,6 +7,7 @@ import os
 import time
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.disk import disk_facts
 from remote_payload.agent.spool import atomic, finals, secrets
@@ -156,9 +157,11 @@ def _cancel_one(context: Context, spec: JobSpec, by: str) -> None:
         return
     place = context.paths.job(spec["id"])
     atomic.make_folder(place.folder)
+    crash("cancel.before")
     # Later than every request to try again, also when the clock was set back.
     at = max([time.time()] + [each.at + _TICK for each in facts.retries])
     atomic.write_json(place.cancel, {"at": at, "by": by})
+    crash("cancel.written")
 
 
 def _retry_one(context: Context, spec: JobSpec, request: str) -> None:
@@ -171,7 +174,9 @@ def _retry_one(context: Context, spec: JobSpec, request: str) -> None:
     cancelled_at = (facts.cancel or {}).get("at")
     after_cancel = [cancelled_at + _TICK] if isinstance(cancelled_at, (int, float)) else []
     number = facts.attempts[-1].number if facts.attempts else 0
+    crash("retry.before")
     atomic.create_json(path, {"at": max([time.time(), *after_cancel]), "after": number})
+    crash("retry.written")
 
 
 def _states(context: Context, specs: List[JobSpec]) -> Dict[str, str]:

@@ -8,6 +8,7 @@ import time
 import zlib
 from typing import Any, Dict, List, Mapping, Set
 
+from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.run.claim import lock_attempt
 from remote_payload.agent.run.endfile import EndFile
@@ -112,7 +113,9 @@ def _withdraw_one(context: Context, spec: JobSpec, request: str, to: str) -> str
         if os.path.exists(place.end) or os.path.exists(place.start):
             return "it has started"
         end = {"reason": "moved", "exit_code": None, "signal": None, "detail": "to {}".format(to), "request": request}
+        crash("withdraw.locked")
         EndFile(place.end).write_now({**end, "ended_at": time.time(), "started": False})
+        crash("withdraw.written")
     finally:
         os.close(lock)
     return ""
