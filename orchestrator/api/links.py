@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.api.late_cancels import deliver
 from orchestrator.errors import HostError, OrchError, UnreachableError
@@ -19,8 +19,11 @@ from orchestrator.hosts.target import parse_ssh_line
 from orchestrator.remote.agent_link import AgentLink
 from orchestrator.remote.asker import Asker
 from orchestrator.remote.local import LocalTransport
-from orchestrator.remote.ssh import SshTransport, connect, dialer
 from orchestrator.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.remote.dial import Dialer
+    from orchestrator.remote.ssh import SshTransport
 
 T = TypeVar("T")
 LOCAL = "local"
@@ -59,10 +62,22 @@ class Links:
 
     def __init__(self, home: Path, store: Store, asker: Asker) -> None:
         self._store = store
-        self.dialer = dialer(home, asker)
+        self._home = home
+        self._asker = asker
+        self._dialer: Dialer | None = None
         self.delivered: dict[str, list[str]] = {}
         self._slots: dict[str, _Slot] = {}
         self._guard = threading.Lock()
+
+    @property
+    def dialer(self) -> Dialer:
+        """What makes SSH connections: keys, trust, passwords asked once."""
+        from orchestrator.remote.ssh import dialer
+
+        with self._guard:
+            if self._dialer is None:
+                self._dialer = dialer(self._home, self._asker)
+            return self._dialer
 
     def open(self, entry: HostEntry) -> AgentLink:
         """Return the open link to a host, making it when there is none or the old one died.
@@ -81,11 +96,14 @@ class Links:
 
     def transport(self, entry: HostEntry) -> SshTransport:
         """Return a bare SSH transport (for trust, keys and forwarding); the caller closes it."""
+        # Imported here: it takes a third of the time of a command that speaks to this very machine only.
+        from orchestrator.remote.ssh import connect
+
         return connect(entry.name, parse_ssh_line(entry.ssh), self.dialer)
 
     def asked_password(self, name: str) -> bool:
         """Whether the person was asked for this host's password in this run."""
-        return name in self.dialer.memory.asked
+        return self._dialer is not None and name in self._dialer.memory.asked
 
     def _connect(self, entry: HostEntry) -> AgentLink:
         transport = LocalTransport(entry.name) if entry.ssh == LOCAL else self.transport(entry)
@@ -169,7 +187,8 @@ class Links:
         for slot in slots:
             if slot.link is not None:
                 slot.link.close()
-        self.dialer.close()
+        if self._dialer is not None:
+            self._dialer.close()
 
 
 def _collect(answers: queue.Queue[Answer[T]], count: int, deadline: float) -> dict[str, Answer[T]]:

@@ -25,7 +25,8 @@ def confirm(question: str) -> None:
         RefusedError: the answer is no, or nobody can be asked.
     """
     if not interactive():
-        raise RefusedError(question.rstrip("?. ") + ": nobody is here to say yes", "Add -y to go on without asking.")
+        fact = question.rpartition(". ")[0] or question.rstrip("?")
+        raise RefusedError(f"{fact}: nobody is here to say yes", "Add -y to go on without asking.")
     if not yes_or_no(question):
         raise RefusedError("stopped, as you asked; nothing was changed")
 

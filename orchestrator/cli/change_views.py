@@ -11,7 +11,7 @@ from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import new_id
 from orchestrator.api.queues import by_whom
 from orchestrator.cli import ask
-from orchestrator.cli.console import emit, say
+from orchestrator.cli.console import emit, of_host, say
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import EXIT_HOST, EXIT_OK, AgentError, UsageError
@@ -102,7 +102,7 @@ def _apply(orch: Orch, jobs: Sequence[Located], change: Change) -> Done:
     names = {job.view["id"]: job.view["name"] for job in jobs}
     for host, answer in answers.items():
         if answer.error:
-            say(f"{host}: {answer.error.message}; nothing was changed there", "red")
+            say(f"{of_host(host, answer.error.message)}; nothing was changed there", "red")
             if isinstance(answer.error, AgentError):
                 done.refused = True
             else:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from orchestrator.api.check import NO_TORCH, HostCheck, check_hosts
-from orchestrator.cli.console import OUT, emit, plain, size, table
+from orchestrator.cli.console import OUT, emit, of_host, plain, size, table
 from orchestrator.cli.opening import JOBS_FILE, opened
 from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import EXIT_HOST, EXIT_OK, EXIT_REFUSED
@@ -73,7 +73,7 @@ def _row(one: HostCheck) -> Sequence[object]:
 
 def _details(one: HostCheck) -> None:
     if one.error:
-        OUT.print(plain(f"\n{one.name}: {one.error.message}", "red"))
+        OUT.print(plain(f"\n{of_host(one.name, one.error.message)}", "red"))
         if one.error.hint:
             OUT.print(plain(f"  {one.error.hint}"))
         return

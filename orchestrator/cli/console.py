@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,6 +50,11 @@ def emit(value: Any) -> None:
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     sys.stdout.write(json.dumps(value, ensure_ascii=not unicode, default=str) + "\n")
     sys.stdout.flush()
+
+
+def of_host(name: str, message: str) -> str:
+    """Return what is wrong with a host, its name in front, once."""
+    return message if re.match(rf"{re.escape(name)}\b", message) else f"{name}: {message}"
 
 
 def say(text: str, style: str = "") -> None:

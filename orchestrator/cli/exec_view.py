@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from orchestrator.cli.console import emit
+from orchestrator.cli.console import emit, of_host
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import EXIT_OK, UsageError
@@ -29,7 +29,7 @@ def execute(words: Sequence[str], everywhere: bool, accept_new: bool) -> int:
         codes = []
         for name, answer in answers.items():
             if answer.error:
-                said = [f"orch: {name}: {answer.error.message}", *answer.error.hint.splitlines()]
+                said = [f"orch: {of_host(name, answer.error.message)}", *answer.error.hint.splitlines()]
                 sys.stderr.write("\n  ".join(map(neutralise, said)) + "\n")
             codes.append(HOST_TROUBLE if answer.value is None else answer.value)
             if GLOBALS.json:

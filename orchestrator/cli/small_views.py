@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.cli.console import OUT, emit, say, size, table
+from orchestrator.cli.console import OUT, emit, of_host, say, size, table
 from orchestrator.cli.opening import JOBS_FILE, opened
 from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import EXIT_HOST, EXIT_OK, RefusedError
@@ -39,7 +39,7 @@ def gc(hosts: Sequence[str], dry_run: bool, unpulled: bool, older_than: str) -> 
     rows = []
     for name, answer in answers.items():
         if answer.value is None:
-            say(f"{name}: {answer.error.message if answer.error else ''}", "red")
+            say(of_host(name, answer.error.message if answer.error else ""), "red")
             continue
         rows += [(name, item["what"], size(item["bytes"]), item["path"]) for item in answer.value["removed"]]
         say(f"{name}: {'would free' if dry_run else 'freed'} {size(answer.value['freed'])}")

@@ -43,6 +43,19 @@ class _QuickSocket(socket.socket):
         return data
 
 
+class _Transport(paramiko.Transport):
+    """A transport that leaves nothing running when its handshake fails.
+
+    paramiko 5.1 bounds a handshake with a timer that only a completed one cancels; the interpreter waits for it at exit.
+    """
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            self.packetizer.complete_handshake()
+
+
 @dataclass
 class _Hop:
     """A jump host: its connection, or why it let nobody in."""
@@ -210,7 +223,7 @@ def _dial(where: Resolved, name: str) -> socket.socket:
 
 def _factory(preferred: list[str]) -> Callable[..., paramiko.Transport]:
     def make(sock: Any, **options: Any) -> paramiko.Transport:
-        transport = paramiko.Transport(sock, **options)
+        transport = _Transport(sock, **options)
         security = transport.get_security_options()
         fast = [cipher for cipher in CIPHERS if cipher in security.ciphers]
         security.ciphers = tuple(fast + [cipher for cipher in security.ciphers if cipher not in fast])

@@ -150,7 +150,7 @@ def test_no_file(trap: Trap) -> None:
 def test_many_jobs_are_asked_about_first(trap: Trap) -> None:
     trap.laptop.jobs_yaml(JOB + "    matrix: {a: {range: [1, 101]}}\n")
     said = trap.laptop.orch("submit", "-d", code=4).stderr
-    assert "That makes 101 jobs. Go on" in said
+    assert "That makes 101 jobs: nobody is here to say yes" in said
     assert "Add -y to go on without asking." in said
 
 

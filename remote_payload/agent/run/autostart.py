@@ -226,12 +226,10 @@ def _install(place: Place, text: str) -> str:
 
 def _cron_runs() -> bool:
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with (
-            contextlib.suppress(OSError),
-            open("/proc/{}/comm".format(pid), encoding="ascii", errors="replace") as name,
-        ):
-            if name.read().strip() in ("cron", "crond", "fcron", "dcron"):
-                return True
+        with contextlib.suppress(OSError):
+            with open("/proc/{}/comm".format(pid), "rb") as name:
+                if name.read().strip() in (b"cron", b"crond", b"fcron", b"dcron"):
+                    return True
     return False
 
 

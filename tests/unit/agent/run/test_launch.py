@@ -116,7 +116,8 @@ def test_a_python_that_vanished_ends_with_words(tmp_path: Path, system: Resolved
 
 def test_a_closed_gate_runs_nothing(tmp_path: Path, system: Resolved) -> None:
     launch.write_script(str(tmp_path / "script"), f"touch {tmp_path}/ran")
-    command = launch.Command(system, str(tmp_path), str(tmp_path / "script"), PLAIN, str(Path(system.python).parent))
+    first = launch.python_folders(system, str(tmp_path / "shims"))
+    command = launch.Command(system, str(tmp_path), str(tmp_path / "script"), PLAIN, first)
     with (tmp_path / "log").open("ab") as log:
         started = launch.spawn(command, log.fileno())
         started.refuse()
