@@ -46,7 +46,7 @@ class _QuickSocket(socket.socket):
 class _Transport(paramiko.Transport):
     """A transport that leaves nothing running when its handshake fails.
 
-    paramiko 5.1 bounds a handshake with a timer that only a completed one cancels; the interpreter waits for it at exit.
+    paramiko 5.1 bounds a handshake with a timer that only a completed one cancels, and the interpreter waits for it.
     """
 
     def run(self) -> None:
