@@ -82,6 +82,7 @@ def freeze(
     owner: str,
     cache: HashCache,
     values: Mapping[str, str],
+    state: Path,
 ) -> Frozen:
     """Scan the code, make the ids, and return what will be sent.
 
@@ -91,6 +92,7 @@ def freeze(
         owner: who submits.
         cache: hashes of files that did not change.
         values: secrets found on the laptop, by name.
+        state: ORCH_HOME.
 
     Raises:
         UsageError: there is nothing to submit, or a code folder is missing.
@@ -107,7 +109,7 @@ def freeze(
         cells.setdefault(job.job, []).append(ids[job.name])
     for job in file.jobs:
         if job.code not in trees:
-            trees[job.code] = _scan(file.folder, job.code, cache)
+            trees[job.code] = _scan(file.folder, job.code, cache, state)
         tree = trees[job.code]
         check_start(job.code, tree.manifest["entries"])
         spec = to_spec(
@@ -129,9 +131,9 @@ def freeze(
     return frozen
 
 
-def _scan(folder: Path, code: CodeSpec, cache: HashCache) -> Tree:
+def _scan(folder: Path, code: CodeSpec, cache: HashCache, state: Path) -> Tree:
     root = code_folder(code, folder)
-    return scan_tree(root, ignore=code.ignore, include=code.include, results=folder / RESULTS, cache=cache)
+    return scan_tree(root, code.ignore, code.include, folder / RESULTS, cache, state)
 
 
 def fingerprint(spec: JobSpec) -> str:

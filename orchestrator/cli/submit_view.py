@@ -110,7 +110,7 @@ def frozen_from(orch: Orch, file: JobsFile, priority: int | None = None) -> Froz
 
     if priority is not None:
         file = replace(file, jobs=[replace(job, priority=priority) for job in file.jobs])
-    return freeze(file, candidates, orch.owner, orch.store, values)
+    return freeze(file, candidates, orch.owner, orch.store, values, orch.home)
 
 
 def submit(wish: Wish) -> int:

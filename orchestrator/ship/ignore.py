@@ -125,11 +125,13 @@ class Ignore:
         ignore: `code.ignore`.
         include: `code.include`; brings back, even out of folders that are left out.
         results: the results folder relative to the root, or None when it is not inside.
+        state: the same for orch's own state; nothing brings it back.
     """
 
     ignore: Sequence[str]
     include: Sequence[str]
     results: str | None
+    state: str | None = None
     _built_in: Rules = field(init=False)
     _own: Rules = field(init=False)
     _include: Rules = field(init=False)
@@ -148,6 +150,8 @@ class Ignore:
         Args:
             included: `include` named a folder it lies in; then ignore files have no say any more.
         """
+        if self.state and (path == self.state or path.startswith(self.state + "/")):
+            return Verdict(True, "orch's own state", built_in=True)
         name = path.rpartition("/")[2]
         line = self._include.check(path, name, folder)
         if line and (included or not line.negated):

@@ -77,6 +77,7 @@ def scan_tree(
     include: Sequence[str] = (),
     results: Path | None = None,
     cache: HashCache | None = None,
+    state: Path | None = None,
 ) -> Tree:
     """Freeze a folder.
 
@@ -86,23 +87,24 @@ def scan_tree(
         include: `code.include`, the same; brings back what a rule leaves out.
         results: the results folder, left out when it lies inside.
         cache: digests of files that did not change.
+        state: orch's own folder on the laptop; it holds keys, and is never sent.
 
     Raises:
         UsageError: the folder cannot be listed.
         RefusedError: a file keeps changing while it is read.
     """
     root = root.resolve()
-    inside = _inside(root, results)
-    found = Walker(root, Ignore(ignore, include, inside), rules_above(root)).walk()
+    rules = Ignore(ignore, include, _inside(root, results), _inside(root, state))
+    found = Walker(root, rules, rules_above(root)).walk()
     rows = _hash(root, found, cache or NoCache())
     return _build(root, found, rows)
 
 
-def _inside(root: Path, results: Path | None) -> str | None:
-    if results is None:
+def _inside(root: Path, folder: Path | None) -> str | None:
+    if folder is None:
         return None
-    results = results.parent.resolve() / results.name
-    return results.relative_to(root).as_posix() if results != root and results.is_relative_to(root) else None
+    folder = folder.parent.resolve() / folder.name
+    return folder.relative_to(root).as_posix() if folder != root and folder.is_relative_to(root) else None
 
 
 def _hash(root: Path, found: Found, cache: HashCache) -> dict[str, HashRow]:

@@ -149,6 +149,13 @@ def test_include_reaches_into_ignored_folders(tmp_path: Path, include: list[str]
     assert files(tree) == {".gitignore", "a.py"} | more
 
 
+def test_the_laptops_own_state_is_never_sent(tmp_path: Path) -> None:
+    put(tmp_path, {"home/orch/id_ed25519": "key", "home/orch.py": "", "a.py": ""})
+    tree = scan_tree(tmp_path, ["!home"], ["home/**", "home/orch/id_ed25519"], state=tmp_path / "home" / "orch")
+    assert files(tree) == {"home/orch.py", "a.py"}
+    assert ("home/orch/", "orch's own state") in [(row.path, row.rule) for row in tree.left_out]
+
+
 def test_results_are_left_out_where_they_are_and_not_elsewhere(tmp_path: Path) -> None:
     put(tmp_path, {"results/log": "", "src/results/x.py": ""})
     tree = scan_tree(tmp_path, results=tmp_path / "results")
