@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import new_id
 from orchestrator.api.queues import by_whom
 from orchestrator.cli import ask
-from orchestrator.cli.console import emit, of_host, say
+from orchestrator.cli.console import counted, emit, of_host, say
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
 from orchestrator.errors import EXIT_HOST, EXIT_OK, AgentError, UsageError
@@ -19,6 +20,8 @@ from orchestrator.remote.agent_link import AgentLink
 
 Change = Callable[[AgentLink, list[str]], dict[str, str]]
 Row = dict[str, Any]
+ONE_BY_ONE = 10
+"""More jobs than these are counted, not listed."""
 
 
 @dataclass
@@ -109,5 +112,15 @@ def _apply(orch: Orch, jobs: Sequence[Located], change: Change) -> Done:
                 done.unreached += [job for job in jobs if job.host == host]
         for ident, state in (answer.value or {}).items():
             done.rows.append({"id": ident, "name": names.get(ident, ""), "host": host, "state": state})
-            say(f"{names.get(ident, ident)}: {state.lower()}")
+    _tell(done.rows)
     return done
+
+
+def _tell(rows: Sequence[Row]) -> None:
+    """Say what each job is now: a line a job, a line a state when there are many."""
+    if len(rows) <= ONE_BY_ONE:
+        for row in rows:
+            say(f"{row['name'] or row['id']}: {row['state'].lower()}")
+        return
+    for state, count in Counter(row["state"] for row in rows).items():
+        say(f"{counted(count, 'job')}: {state.lower()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cli import ask
+from orchestrator.cli import ask, change_views
 from orchestrator.cli.console import of_host
 from orchestrator.errors import RefusedError
 
@@ -29,3 +29,11 @@ def test_what_nobody_can_be_asked_is_refused(monkeypatch: pytest.MonkeyPatch, qu
     with pytest.raises(RefusedError) as caught:
         ask.confirm(question)
     assert caught.value.message == said
+
+
+def test_many_changed_jobs_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, object]] = [{"id": f"j-{n}", "name": f"a.{n}", "state": "CANCELLED"} for n in range(11)]
+    change_views._tell([*rows, {"id": "j-x", "name": "b", "state": "CANCELLING"}])
+    assert capsys.readouterr().err == "11 jobs: cancelled\n1 job: cancelling\n"
+    change_views._tell(rows[:1])
+    assert capsys.readouterr().err == "a.0: cancelled\n"
