@@ -20,7 +20,7 @@ from rich.table import Table
 from bench.rows import MISSED, NO_PEER, Row, spread
 from bench.sizes import QUICK, WHOLE, Size
 
-MEASURES = ("job_gap",)
+MEASURES = ("job_gap", "many_jobs", "history", "at_rest", "warm_submit", "sync")
 """In the order they run: modules of bench.measures."""
 
 
