@@ -137,6 +137,16 @@ def test_a_policy_tries_again_in_the_same_workdir(host: KeeperHost) -> None:
     assert not Path(host.attempt(other["id"], 2).folder).exists()
 
 
+def test_the_pause_before_the_next_try_is_told(host: KeeperHost) -> None:
+    job = host.spec("exit 1", retry={"max": 1, "on": ["exit"], "backoff": 600.0})
+    host.submit(job)
+    assert held(host, job["id"])["reason"] == "backoff"
+    view = Views(host.paths).views([job])[0]
+    assert view["waiting_for"] == "backoff"
+    head, seconds, unit = view["detail"].rsplit(" ", 2)
+    assert (head, unit) == ("attempt 2 in", "s") and 500 < int(seconds) <= 600
+
+
 def test_two_halves_run_beside_each_other_and_a_whole_one_waits(
     host: KeeperHost, gpu: StandInGpus, tmp_path: Path
 ) -> None:

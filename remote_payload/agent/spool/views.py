@@ -18,6 +18,7 @@ from remote_payload.agent.spool.fold import (
     cancel_stands,
     fold,
     is_final,
+    next_try_after,
 )
 from remote_payload.agent.spool.paths import EnvPaths, SpoolPaths
 from remote_payload.agent.spool.submissions import load_facts, read_waiting
@@ -82,6 +83,8 @@ class Views:
             return _broken_view(self._paths, spec, fault.message)
         facts = facts._replace(waiting={"reason": "spool_moved"} if self._moved else waiting.get(spec["id"]))
         state = fold(facts, time.time())
+        if state.waiting_for == "backoff":
+            state = state._replace(detail=_next_try(facts, time.time()))
         if state.waiting_for == "env_building" and env_digest is not None:
             progress = setup_progress(self._paths.env(env_digest), time.time())
         else:
@@ -177,6 +180,12 @@ def _ended_at(facts: JobFacts, state: JobState, last: Optional[AttemptView]) -> 
     if last is not None and last["ended_at"] is not None and last["state"] == state.state:
         return last["ended_at"]
     return _float((facts.cancel or {}).get("at"))
+
+
+def _next_try(facts: JobFacts, now: float) -> str:
+    ended = _float((facts.attempts[-1].end or {}).get("ended_at")) if facts.attempts else None
+    left = (ended or now) + next_try_after(facts) - now
+    return "attempt {} in {:.0f} s".format(facts.attempts[-1].number + 1 if facts.attempts else 1, max(0.0, left))
 
 
 def attempt_view(attempt: AttemptFacts, cancelled: bool) -> AttemptView:
