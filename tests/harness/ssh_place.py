@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -23,12 +23,15 @@ class SshPlace:
         folder: for keys, configuration and known hosts.
         home: HOME of whoever logs in.
         config: further lines of sshd_config.
+        env: further variables of the login.
     """
 
-    def __init__(self, folder: Path, home: Path, config: Iterable[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, home: Path, config: Iterable[str] = (), env: Mapping[str, str] | None = None
+    ) -> None:
         self._key = folder / "client_key"
         public = make_key(self._key)
-        self.host = LoopbackHost(folder / "sshd", home, [public], config=config).start()
+        self.host = LoopbackHost(folder / "sshd", home, [public], config=config, env=dict(env or {})).start()
         self.proxy = Proxy(("127.0.0.1", self.host.port))
         known = folder / "known_hosts"
         known.write_text(f"gpu1 {self.host.public_key()}\n")

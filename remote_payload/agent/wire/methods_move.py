@@ -101,10 +101,13 @@ def _withdraw_one(context: Context, spec: JobSpec, request: str, to: str) -> str
     if _withdrawn_by(facts, request):
         return ""
     state = fold(facts, time.time())
-    if state.state != states.PENDING:
+    last = facts.attempts[-1] if facts.attempts else None
+    # Claimed by somebody who was killed before anything began: by a keeper, or by this very request.
+    left = state.state == states.STARTING and last is not None and last.start is None and not last.alive
+    if state.state != states.PENDING and not left:
         return "it is {}".format(state.state)
     # Who holds the attempt's lock decides alone: the keeper takes it before it starts anything, and looks for an end.
-    place = context.paths.attempt(spec["id"], state.attempt + 1)
+    place = context.paths.attempt(spec["id"], state.attempt if left else state.attempt + 1)
     os.makedirs(place.folder, mode=0o700, exist_ok=True)
     lock = lock_attempt(place.lock)
     if lock is None:
