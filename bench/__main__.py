@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import platform
 import sys
@@ -20,7 +21,19 @@ from rich.table import Table
 from bench.rows import MISSED, NO_PEER, Row, spread
 from bench.sizes import QUICK, WHOLE, Size
 
-MEASURES = ("job_gap", "many_jobs", "history", "at_rest", "warm_submit", "sync")
+MEASURES = (
+    "job_gap",
+    "many_jobs",
+    "history",
+    "at_rest",
+    "warm_submit",
+    "sync",
+    "many_hosts",
+    "log_latency",
+    "pull_big",
+    "startup",
+    "install",
+)
 """In the order they run: modules of bench.measures."""
 
 
@@ -31,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when every measure came to its end (a missed budget is a result, not an error), else 1.
     """
     args = _arguments(argv)
+    # What the libraries say of lines that are broken on purpose is no result.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     size = QUICK if args.quick else WHOLE
     console = Console(width=None if sys.stdout.isatty() else 160)
     done: list[dict[str, Any]] = []

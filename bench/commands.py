@@ -1,9 +1,10 @@
-"""Running a command and seeing what it took: time, and the largest memory of it and its children."""
+"""Running a command and seeing what it took: time, processor time, and the largest memory."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,12 @@ class Took:
     Args:
         began: seconds since the epoch.
         seconds: from start to end.
-        mb: largest resident memory of the process, MB.
         cpu: seconds of processor time.
         out: what it printed.
     """
 
     began: float
     seconds: float
-    mb: float
     cpu: float
     out: bytes
 
@@ -59,4 +58,29 @@ def run(
     if process.returncode not in codes:
         words = err.read_text(errors="replace")[-1500:] + out.read_text(errors="replace")[-500:]
         raise CommandFailed(f"{' '.join(argv)[:300]}: exit {process.returncode}\n{words}")
-    return Took(began, seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime, out.read_bytes())
+    return Took(began, seconds, usage.ru_utime + usage.ru_stime, out.read_bytes())
+
+
+# A process counts what its parent held when it forked as its own peak, so it is started by a small one.
+_PEAK = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+sys.stdout.write("%d %d" % (status, usage.ru_maxrss))
+"""
+
+
+def peak_mb(argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> float:
+    """Return the largest resident memory that a command has, in MB.
+
+    Raises:
+        CommandFailed: it did not end well.
+    """
+    small = [sys.executable, "-I", "-S", "-c", _PEAK, *argv]
+    out = subprocess.run(
+        small, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, check=True
+    ).stdout
+    status, kib = map(int, out.split())
+    if status:
+        raise CommandFailed(f"{' '.join(argv)[:300]}: status {status}")
+    return kib / 1024

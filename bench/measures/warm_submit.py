@@ -18,6 +18,7 @@ NAME = "warm-submit"
 MOST = 0.6
 FILES, FILE_BYTES = 100, 5000
 DELAYS_MS = (0, 50)
+Way = Callable[[Place, Path], None]
 
 
 def measure(size: Size) -> Iterator[Row]:
@@ -26,7 +27,11 @@ def measure(size: Size) -> Iterator[Row]:
         with place(far=True, delay=delay / 2000) as host:
             host.add()
             trees.fill(host.laptop.folder, FILES, FILE_BYTES, 1)
-            ways = {"orch": _orch, "rsync, then ssh nohup": _by_hand, "the same over a ControlMaster": _mastered}
+            ways: dict[str, Way] = {
+                "orch": _orch,
+                "rsync, then ssh nohup": _by_hand,
+                "the same over a ControlMaster": _mastered,
+            }
             if shutil.which("rsync") is None:
                 ways = {"orch": _orch}
             found = _in_turn(host, ways, size.runs)
@@ -40,7 +45,7 @@ def measure(size: Size) -> Iterator[Row]:
             _end_master(host)
 
 
-def _in_turn(host: Place, ways: dict[str, Callable[[Place, Path], None]], runs: int) -> dict[str, list[float]]:
+def _in_turn(host: Place, ways: dict[str, Way], runs: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(runs + 1):
         for at, (name, way) in enumerate(ways.items()):
@@ -51,11 +56,14 @@ def _in_turn(host: Place, ways: dict[str, Callable[[Place, Path], None]], runs: 
             )
             began = time.time()
             way(host, mark)
-            text = wait_until(lambda mark=mark: mark.exists() and mark.read_text().strip(), 60, "the process began")
             if number:  # the first time of each sends everything, and counts for nothing
-                found[name].append(float(text) - began)
+                found[name].append(_written(mark) - began)
             host.quiet()
     return found
+
+
+def _written(mark: Path) -> float:
+    return float(wait_until(lambda: mark.exists() and mark.read_text().strip(), 60, "the process began"))
 
 
 def _orch(host: Place, mark: Path) -> None:

@@ -1,0 +1,54 @@
+"""Many real sshds and one laptop that knows them all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.place import Place
+from orchestrator.loopback import BARE_PATH
+from tests.harness.hosts import RealHost
+from tests.integration.stand_in_gpu import StandInGpus
+
+
+class Fleet:
+    """Args:
+
+    places: the hosts; the laptop of the first one is used.
+    """
+
+    def __init__(self, places: list[Place]) -> None:
+        self.places = places
+        self.lead = places[0]
+        self.names = [f"h{number}" for number in range(len(places))]
+        folder = self.lead.real.folder
+        self.ssh_config = folder / "fleet_config"
+        known, lines = "", []
+        for name, each in zip(self.names, places, strict=True):
+            known += f"[127.0.0.1]:{each.port} {each.real.server.public_key()}\n"
+            text = (each.real.folder / "ssh_config").read_text(encoding="utf-8")
+            lines.append(text.replace("Host box\n", f"Host {name}\n", 1))
+            # Agents and keys of one host are no business of another: each has its own key file.
+            self.lead.orch("host", "add", name, each.login, "--no-check")
+        self.ssh_config.write_text("\n".join(lines), encoding="utf-8")
+        (self.lead.laptop.home / "orch" / "known_hosts").write_text(known, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def fleet(count: int) -> Iterator[Fleet]:
+    """Yield so many hosts, each with an nvidia-smi that shows two cards, all reached through their proxies."""
+    with contextlib.ExitStack() as stack:
+        places = []
+        for number in range(count):
+            folder = Path(tempfile.mkdtemp(prefix=f"orch-bench-{number}-"))
+            stack.callback(shutil.rmtree, folder)
+            (folder / "tools").mkdir()
+            real = stack.enter_context(RealHost(folder, path=f"{folder / 'tools'}:{BARE_PATH}"))
+            stack.enter_context(StandInGpus(folder / "tools", ("NVIDIA GeForce RTX 4090",) * 2))
+            made = Place(real, True)
+            stack.callback(made.end)
+            places.append(made)
+        yield Fleet(places)
