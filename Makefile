@@ -1,11 +1,12 @@
 # Everything a developer runs. `make` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help:
 	@echo "make demo   see orch work on this machine: a real sshd, the shipped jobs.yaml, results at the end"
 	@echo "make test   the whole test suite; ARGS='-k name' narrows it"
 	@echo "make lint   ruff and mypy, as CI runs them"
+	@echo "make bench  orch beside rsync, ssh and task-spooler, in one run; ARGS=--quick for a small one"
 	@echo "make clean  remove .venv and caches"
 
 demo:
@@ -21,6 +22,10 @@ lint:
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
+
+bench:
+	@sh tools/prepare.sh test
+	.venv/bin/python -m bench --json bench/results/$$(date +%F).json $(ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

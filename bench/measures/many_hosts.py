@@ -25,20 +25,19 @@ QUERY = "nvidia-smi --query-gpu=index,uuid,name,memory.total,memory.used --forma
 def measure(size: Size) -> Iterator[Row]:
     """Yield the time of one look at all hosts, and what a dead one costs the others."""
     with fleet(size.hosts) as hosts:
-        hosts.lead.orch("status")  # the agent goes to each host once
+        hosts.meet()
         ours, theirs, dialogue = [], [], 0.0
-        peer = "xargs -P, ssh nvidia-smi" if shutil.which("xargs") else ""
         for _ in range(size.runs):
             took = hosts.lead.orch("status")
             ours.append(took.seconds)
             dialogue = took.cpu
-            if peer:
+            if shutil.which("xargs"):
                 theirs.append(_by_hand(hosts).seconds)
         yield Row(f"status of {size.hosts} hosts", ours, "s", "xargs -P, ssh nvidia-smi", theirs, most_ratio=MOST,
                   missing=not theirs, note=f"orch's own processor time in the last run: {dialogue:.2f} s")  # fmt: skip
-    with fleet(min(20, size.hosts)) as hosts:
-        hosts.lead.orch("status")
-        yield from _one_dead(hosts, size.runs)
+    with fleet(min(20, size.hosts), last_far=True) as hosts:
+        hosts.meet()
+        yield from _one_dead(hosts, min(size.runs, 3))
 
 
 def _by_hand(hosts: Fleet) -> Took:
