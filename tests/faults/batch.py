@@ -33,7 +33,7 @@ class Batch(Sent):
             found: JobSpec = job_spec(
                 self.id,
                 self.tree.snapshot_id,
-                command(job, witness, host),
+                command(job, witness),
                 job=job.kind,
                 name=f"{job.kind}-{len(self.specs)}",
                 python={"kind": "path", "path": python},

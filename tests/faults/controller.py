@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from orchestrator.errors import AgentError, HostError
 from orchestrator.fetch.pull import pull_job
@@ -31,7 +31,7 @@ class Told:
     def __init__(self) -> None:
         self.guard = threading.Lock()
         self.acknowledged: dict[str, str] = {}
-        self.shown: dict[tuple[str, int], bytes] = {}
+        self.shown: dict[tuple[str, str, int], bytes] = {}
         self.odd: list[str] = []
         self.calls = 0
 
@@ -39,6 +39,13 @@ class Told:
         """Take in an acknowledgement."""
         with self.guard:
             self.acknowledged.update(dict.fromkeys(batch.ids, batch.host))
+
+
+class Move(Protocol):
+    """Jobs on their way from one host to another."""
+
+    def step(self, controller: Controller) -> bool:
+        """Go on as far as it works; True once it is done."""
 
 
 class Controller:
@@ -55,6 +62,7 @@ class Controller:
         self.told = told
         self._points = points
         self.pending: list[Batch] = []
+        self.moves: list[Move] = []
 
     def ask(self, host: FaultyHost, wish: Callable[[AgentLink], T]) -> T | None:
         """Connect and ask; None when the host, the line or the agent failed on the way."""
@@ -80,6 +88,8 @@ class Controller:
         """Send again what was interrupted, under the same ids."""
         for batch in [each for each in self.pending if each.host == host.name]:
             self._send(host, batch)
+        for move in [each for each in self.moves if each.step(self)]:
+            self.moves.remove(move)
 
     def _send(self, host: FaultyHost, batch: Batch) -> bool:
         done = self.ask(host, batch.send)
@@ -88,6 +98,16 @@ class Controller:
         self.told.stored(batch)
         self.pending.remove(batch)
         return True
+
+    def adopt(self, host: FaultyHost) -> None:
+        """Make the queue of the machine that the host was before this one's."""
+
+        def take(link: AgentLink) -> None:
+            others = [each["host_id"] for each in link.opened["others"] if each["root"] == str(host.root)]
+            if others or link.opened["moved"]:
+                link.adopt(others[0] if others else None, "me")
+
+        self.ask(host, take)
 
     def some(self, host: FaultyHost, dice: random.Random, most: int = 3) -> list[str]:
         """Return a few acknowledged jobs of a host."""
@@ -112,7 +132,7 @@ class Controller:
         for _ in range(tries):
             if self.ask(host, read):
                 with self.told.guard:
-                    self.told.shown.update({(job, number): data for number, data in shown.items()})
+                    self.told.shown.update({(host.name, job, number): data for number, data in shown.items()})
                 return
 
 

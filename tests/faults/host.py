@@ -31,8 +31,7 @@ class FaultyHost:
     """A context manager: at its end nothing of the host is left.
 
     Args:
-        folder: for everything of it.
-        name: in messages and in locks of cards.
+        folder: for everything of it; its last part is the host's name.
         agents: a folder where all hosts keep the unpacked agent, so that it is unpacked once.
         ssh: reach it through a real sshd and a proxy that can be cut.
         root: where its spool goes, None for its home.
@@ -40,9 +39,9 @@ class FaultyHost:
     """
 
     def __init__(
-        self, folder: Path, name: str, agents: Path, *, ssh: bool = False, root: Path | None = None, points: str = ""
+        self, folder: Path, agents: Path, *, ssh: bool = False, root: Path | None = None, points: str = ""
     ) -> None:
-        self.name = name
+        self.name = folder.name
         self.folder = folder
         self.home = folder / "home"
         self._tools = folder / "tools"
@@ -52,7 +51,8 @@ class FaultyHost:
         self._identity = folder / "identity"
         self._clock = folder / "clock"
         self._counts = 0
-        self.become(name)
+        self._armed: dict[str, int] = {}
+        self.become(self.name)
         self._gpus = StandInGpus(self._tools, CARDS)
         # Held while the host is down: nobody can log in then.
         self.door = threading.Lock()
@@ -93,8 +93,15 @@ class FaultyHost:
         armed = []
         for word in filter(None, points.split(";")):
             self._counts += 1
-            armed.append(f"{word}:{self.folder / 'count'}-{self._counts}-{word.split(':')[0]}")
+            name, _, times = word.partition(":")
+            self._armed[f"count-{self._counts}-{name}"] = int(times)
+            armed.append(f"{word}:{self.folder / 'count'}-{self._counts}-{name}")
         return ";".join(armed)
+
+    def crashes(self) -> int:
+        """Return how many armed crash points killed a process."""
+        armed = {path.name: path.stat().st_size for path in self.folder.glob("count-*")}
+        return sum(size >= self._armed.get(name, 1) for name, size in armed.items())
 
     def passed(self) -> set[str]:
         """Return the armed crash points that some process came to."""

@@ -28,7 +28,7 @@ class Witness:
 
     @property
     def effects(self) -> Path:
-        """Lines `job attempt token word`."""
+        """Lines `host job attempt token word`."""
         return self.folder / "effects"
 
     @property
@@ -36,20 +36,21 @@ class Witness:
         """One line for each lock that was held by somebody else."""
         return self.folder / "conflicts"
 
-    def prelude(self, host: str) -> str:
-        """Return what every job does first. host: names the cards."""
+    def prelude(self) -> str:
+        """Return what every job does first. The host it is on is known by its HOME, `…/<host>/home`."""
         here = self.folder
         return f"""
 token=$RANDOM$RANDOM$RANDOM
-tell() {{ printf '%s %s %s %s\\n' "$ORCH_JOB_ID" "$ORCH_ATTEMPT" "$token" "$1" >> {here}/effects; }}
+host=$(basename "$(dirname "$HOME")")
+tell() {{ printf '%s %s %s %s %s\\n' "$host" "$ORCH_JOB_ID" "$ORCH_ATTEMPT" "$token" "$1" >> {here}/effects; }}
 clash() {{ echo "$1 while $ORCH_JOB_ID attempt $ORCH_ATTEMPT begins" >> {here}/conflicts; }}
 tell begin
 exec 8>> {here}/locks/$ORCH_JOB_ID
 flock -n 8 || clash "its job has another live attempt"
 n=20
 for gpu in ${{CUDA_VISIBLE_DEVICES//,/ }}; do
-  eval "exec $n>> {here}/locks/{host}-gpu-$gpu"
-  flock -n $LOCK_KIND $n || clash "GPU $gpu of {host} is in use"
+  eval "exec $n>> {here}/locks/$host-gpu-$gpu"
+  flock -n $LOCK_KIND $n || clash "GPU $gpu of $host is in use"
   n=$((n + 1))
 done
 """
@@ -152,7 +153,7 @@ def plan(dice: random.Random, count: int) -> list[Planned]:
     return planned
 
 
-def command(planned: Planned, witness: Witness, host: str) -> str:
-    """Return the whole text of a job on one host."""
+def command(planned: Planned, witness: Witness) -> str:
+    """Return the whole text of a job."""
     kind = "-s" if planned.changes.get("gpus") == 0.5 else "-x"
-    return f"LOCK_KIND={kind}\n{witness.prelude(host)}\n{planned.text}\ntell done\n"
+    return f"LOCK_KIND={kind}\n{witness.prelude()}\n{planned.text}\ntell done\n"

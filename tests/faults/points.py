@@ -34,7 +34,7 @@ class Life:
         self._code = code
         self._python = python
         self._dice = random.Random(0)
-        self._host = FaultyHost(folder, "h1", agents, points=";".join(f"{name}:1" for name in points))
+        self._host = FaultyHost(folder / "h1", agents, points=";".join(f"{name}:1" for name in points))
         self._me = Controller([self._host], self._told)
 
     def live(self) -> list[str]:
@@ -69,7 +69,7 @@ class Life:
         self._after_a_failure(failed)
         settle([self._host], [self._me])
         self._host.reboot("h1-again")
-        self._sure(lambda link: link.adopt(None if not link.opened["others"] else _owner(link), "me"))
+        self._me.adopt(self._host)
 
     def _orphan(self, job: str) -> None:
         """Kill the supervisor of a job that runs."""
@@ -115,7 +115,3 @@ class Life:
     def _sure(self, wish: Callable[[AgentLink], object]) -> None:
         """Ask until it is answered, as a person does."""
         wait_until(lambda: self._me.ask(self._host, lambda link: (wish(link), True)), 30, "an answer")
-
-
-def _owner(link: AgentLink) -> str:
-    return str(link.opened["others"][0]["host_id"])

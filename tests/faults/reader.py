@@ -18,21 +18,22 @@ from tests.faults.spoolfiles import CAME_TO_NOTHING, Attempt, Job, Spool, is_hel
 from tests.faults.traces import left_over
 
 WHOLE = 100
-Try = tuple[str, int]
+Try = tuple[str, str, int]
+"""Host, job, number of the attempt."""
 
 
-def at_rest(roots: Iterable[Path], acknowledged: Iterable[str], witness: Witness) -> list[str]:
+def at_rest(roots: Mapping[str, Path], acknowledged: Iterable[str], witness: Witness) -> list[str]:
     """Look at hosts on which everything should be over.
 
     Args:
-        roots: their spools.
+        roots: their spools, by the hosts' names.
         acknowledged: the jobs a controller was told are stored.
         witness: what the jobs say themselves.
 
     Returns:
         One sentence for each violation.
     """
-    spools = [read_spool(root) for root in roots]
+    spools = [read_spool(root, name) for name, root in roots.items()]
     found = [f"half-written: {path}" for spool in spools for path in spool.broken]
     found += [f"pack damaged: {each}" for spool in spools for each in damaged_packs(spool.root)]
     found += lost(spools, acknowledged)
@@ -77,12 +78,14 @@ def effects(spools: Iterable[Spool], witness: Witness) -> list[str]:
     begun: Counter[Try] = Counter()
     done: Counter[Try] = Counter()
     for line in _lines(witness.effects):
-        job, number, _, word = line.split()
-        (begun if word == "begin" else done)[job, int(number)] += 1
+        host, job, number, _, word = line.split()
+        (begun if word == "begin" else done)[host, job, int(number)] += 1
     found = [f"conflict: {line}" for line in _lines(witness.conflicts)]
     known: dict[Try, Attempt] = {}
     for spool in spools:
-        known.update({(job.id, attempt.number): attempt for job, attempt in spool.attempts() if attempt.start})
+        known.update(
+            {(spool.name, job.id, attempt.number): attempt for job, attempt in spool.attempts() if attempt.start}
+        )
     for key in {*begun, *done} - set(known):
         found.append(f"{key} left traces and never started")
     for key, attempt in known.items():
@@ -131,7 +134,7 @@ def wrong_logs(spool: Spool, shown: Mapping[Try, bytes]) -> list[str]:
     """Return attempts of which a controller showed other bytes than lie on the host."""
     found = []
     for job, attempt in spool.attempts():
-        seen = shown.get((job.id, attempt.number))
+        seen = shown.get((spool.name, job.id, attempt.number))
         if seen is not None and seen != _bytes(attempt.folder / "log"):
             found.append(f"shown log differs: {job.id} attempt {attempt.number}")
     return found

@@ -34,9 +34,9 @@ def settle(hosts: Sequence[FaultyHost], controllers: Sequence[Controller], secon
 
 def look(hosts: Sequence[FaultyHost], told: Told, witness: Witness, laptop: Path | None = None) -> list[str]:
     """Return every violation on hosts at rest. laptop: a folder to pull all results to, None to leave that out."""
-    found = [*told.odd, *at_rest([host.root for host in hosts], told.acknowledged, witness)]
+    found = [*told.odd, *at_rest({host.name: host.root for host in hosts}, told.acknowledged, witness)]
     for host in hosts:
-        spool = read_spool(host.root)
+        spool = read_spool(host.root, host.name)
         found += wrong_logs(spool, told.shown)
         if laptop is not None:
             with host.link() as link:
@@ -48,6 +48,7 @@ def look(hosts: Sequence[FaultyHost], told: Told, witness: Witness, laptop: Path
 
 def _rests(host: FaultyHost, controllers: Sequence[Controller]) -> bool:
     for controller in controllers:
+        controller.adopt(host)
         controller.finish(host)
     try:
         # Connecting starts a keeper where one is missing, as the next command of a person does.
@@ -56,7 +57,7 @@ def _rests(host: FaultyHost, controllers: Sequence[Controller]) -> bool:
                 return False
     except HostError:
         return False
-    pending = any(batch.host == host.name for controller in controllers for batch in controller.pending)
+    pending = any(each.moves or any(one.host == host.name for one in each.pending) for each in controllers)
     return not pending and host.is_idle()
 
 

@@ -89,11 +89,13 @@ class Spool:
     """Everything in one spool.
 
     Attributes:
+        name: of its host.
         root: its folder.
         jobs: by id.
         broken: files that cannot be read whole.
     """
 
+    name: str
     root: Path
     jobs: dict[str, Job] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -105,9 +107,9 @@ class Spool:
                 yield job, attempt
 
 
-def read_spool(root: Path) -> Spool:
+def read_spool(root: Path, name: str = "") -> Spool:
     """Read all of a spool's JSON files; one that is not whole is named, not raised."""
-    spool = Spool(root)
+    spool = Spool(name, root)
     for path in sorted(root.rglob("*.json")):
         if "workdir" not in path.parts and "outputs" not in path.parts:
             load(path, spool.broken)

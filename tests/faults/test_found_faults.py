@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.host import FaultyHost
+from tests.faults.spoolfiles import load
 from tests.harness.submitting import Sent, wait_final
+from tests.harness.waiting import wait_until
+from tests.integration.keeper_host import pid_lives, read_pid
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[FaultyHost]:
-    made = FaultyHost(tmp_path / "h1", "h1", tmp_path / "agents")
+    made = FaultyHost(tmp_path / "h1", tmp_path / "agents")
     yield made
     made.close()
 
@@ -43,3 +48,49 @@ def test_a_withdrawal_that_was_interrupted_may_be_repeated(host: FaultyHost, cod
         link.pause(False, "me")
         view = wait_final(link, sent.job)
     assert (view["state"], view["reason"], view["attempt"]) == ("CANCELLED", "moved", 1)
+
+
+def test_a_job_that_was_moved_away_is_not_tried_again_here(host: FaultyHost, code: Path) -> None:
+    sent = Sent(code, "true", python=python())
+    with host.link() as link:
+        link.pause(True, "me")
+        sent.send(link)
+        link.withdraw([sent.job], "s-other", "h2")
+        link.pause(False, "me")
+        assert link.retry([sent.job]) == {sent.job: "CANCELLED"}
+        assert wait_final(link, sent.job)["attempt"] == 1
+
+
+BARE = "env -i setsid sh -c 'echo $$ > {}; exec sleep 300' < /dev/null > /dev/null 2>&1 & sleep 300"
+CLOSED = """
+import os, subprocess, sys
+words = ["sh", "-c", "echo $$ > {}; exec sleep 300"]
+quiet = subprocess.DEVNULL
+subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True, env={{}}, cwd="/")
+os.execvp("sleep", ["sleep", "300"])
+"""
+
+
+@pytest.mark.parametrize("how", ["bare", "closed"])
+def test_supervisor_and_keeper_killed_at_once_leave_nothing(
+    host: FaultyHost, code: Path, tmp_path: Path, how: str
+) -> None:
+    (code / "hide.py").write_text(CLOSED.format(tmp_path / "pid"))
+    text = BARE.format(tmp_path / "pid") if how == "bare" else "exec python hide.py"
+    sent = Sent(code, text, python=python())
+    with host.link() as link:
+        sent.send(link)
+        hidden = read_pid(tmp_path / "pid")
+        attempt = host.root / "jobs" / sent.job / "attempts" / "1"
+        # Its own session is written down a moment after it was opened.
+        wait_until(lambda: str(hidden) in (load(attempt / "sessions.json", []) or {}), 20, "its session is known")
+        if how == "bare":
+            (attempt / "sessions.json").unlink()  # without it, the descriptor of the log is left to tell
+        pids = host.pids("keeper") + host.pids("supervise")
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        link.cancel([sent.job], "me")
+        wait_until(lambda: (attempt / "end.json").exists(), 20, "its end")
+        assert not pid_lives(hidden)

@@ -38,7 +38,7 @@ class Desk:
         self.attempt(1)
         (self.root / "keeper").mkdir()
         (self.root / "keeper" / "lock").touch()
-        self.witness.effects.write_text(f"{JOB} 1 77 begin\n{JOB} 1 77 done\n")
+        self.witness.effects.write_text(f"h1 {JOB} 1 77 begin\nh1 {JOB} 1 77 done\n")
 
     @property
     def try_1(self) -> Path:
@@ -54,7 +54,7 @@ class Desk:
         return place
 
     def look(self) -> list[str]:
-        return at_rest([self.root], [JOB], self.witness)
+        return at_rest({"h1": self.root}, [JOB], self.witness)
 
 
 @pytest.fixture
@@ -102,12 +102,12 @@ def no_effect(desk: Desk) -> None:
 
 def two_effects(desk: Desk) -> None:
     with desk.witness.effects.open("a") as effects:
-        effects.write(f"{JOB} 1 78 begin\n")
+        effects.write(f"h1 {JOB} 1 78 begin\n")
 
 
 def effect_of_nobody(desk: Desk) -> None:
     with desk.witness.effects.open("a") as effects:
-        effects.write(f"{JOB} 2 78 begin\n")
+        effects.write(f"h1 {JOB} 2 78 begin\n")
 
 
 def effect_of_the_refused(desk: Desk) -> None:
@@ -115,7 +115,7 @@ def effect_of_the_refused(desk: Desk) -> None:
 
 
 def no_last_word(desk: Desk) -> None:
-    desk.witness.effects.write_text(f"{JOB} 1 77 begin\n")
+    desk.witness.effects.write_text(f"h1 {JOB} 1 77 begin\n")
 
 
 def conflict(desk: Desk) -> None:
@@ -158,9 +158,9 @@ def test_a_doctored_spool_is_found_out(desk: Desk, doctor: Callable[[Desk], None
 
 def test_a_job_on_two_hosts_is_found_out(desk: Desk, tmp_path: Path) -> None:
     other = Desk(tmp_path / "other")
-    assert f"on two hosts: {JOB}" in at_rest([desk.root, other.root], [JOB], desk.witness)
+    assert f"on two hosts: {JOB}" in at_rest({"h1": desk.root, "h2": other.root}, [JOB], desk.witness)
     other.attempt(1, reason="moved", started=False)
-    assert f"on two hosts: {JOB}" not in at_rest([desk.root, other.root], [JOB], desk.witness)
+    assert f"on two hosts: {JOB}" not in at_rest({"h1": desk.root, "h2": other.root}, [JOB], desk.witness)
 
 
 @pytest.fixture
@@ -232,10 +232,10 @@ def test_a_process_that_is_left_is_found_out(desk: Desk, trace: str) -> None:
 
 
 def test_bytes_that_differ_on_the_laptop_are_found_out(desk: Desk, tmp_path: Path) -> None:
-    spool = read_spool(desk.root)
+    spool = read_spool(desk.root, "h1")
     log = (desk.try_1 / "log").read_bytes()
-    assert wrong_logs(spool, {(JOB, 1): log}) == []
-    assert wrong_logs(spool, {(JOB, 1): log[:-1]})
+    assert wrong_logs(spool, {("h1", JOB, 1): log}) == []
+    assert wrong_logs(spool, {("h1", JOB, 1): log[:-1]})
     outputs, home = desk.root / "jobs" / JOB / "outputs", tmp_path / "home"
     for folder in (outputs, home):
         folder.mkdir(parents=True)

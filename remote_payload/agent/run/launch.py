@@ -80,6 +80,8 @@ def spawn(command: Command, log: int) -> Started:
         OSError: the shell cannot be started (no processes left, no memory).
     """
     inner, gate = os.pipe()
+    # The log once more, under a number that no redirection touches: who closed stdout and stderr is known by it.
+    trace = os.dup(log)
     try:
         process = subprocess.Popen(
             argv(command),
@@ -89,13 +91,14 @@ def spawn(command: Command, log: int) -> Started:
             env=dict(command.env),
             cwd="/",
             start_new_session=True,
-            close_fds=True,
+            pass_fds=(trace,),
         )
     except OSError:
         os.close(gate)
         raise
     finally:
         os.close(inner)
+        os.close(trace)
     _prefer_for_oom(process.pid)
     return Started(process, gate)
 

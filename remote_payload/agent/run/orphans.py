@@ -12,7 +12,8 @@ from remote_payload.agent.run.clear import Clearing
 from remote_payload.agent.run.endfile import EndFile
 from remote_payload.agent.run.ending import Ending
 from remote_payload.agent.run.processes import Traces
-from remote_payload.agent.spool.paths import SpoolPaths
+from remote_payload.agent.run.sessions import read_sessions
+from remote_payload.agent.spool.paths import AttemptPaths, SpoolPaths
 
 GRACE = 10.0
 
@@ -101,17 +102,19 @@ class Orphans:
         if os.path.exists(place.end):
             os.close(lock)
             return None
-        case = _Case(lock, Clearing(lambda: self._traces(place.log, start), GRACE))
+        case = _Case(lock, Clearing(lambda: self._traces(place, start), GRACE))
         self._cases[key] = case
         return case
 
-    def _traces(self, log: str, start: Dict[str, Any]) -> Traces:
+    def _traces(self, place: AttemptPaths, start: Dict[str, Any]) -> Traces:
         try:
-            status = os.stat(log)
+            status = os.stat(place.log)
             inode: Optional[Tuple[int, int]] = (status.st_dev, status.st_ino)
         except OSError:
             inode = None
-        sessions = {int(start["sid"]): int(start["start_ticks"])} if start.get("sid") else {}
+        sessions = read_sessions(place.sessions)
+        if start.get("sid"):
+            sessions[int(start["sid"])] = int(start["start_ticks"])
         return Traces(
             heirs=frozenset(self._heirs()), sessions=sessions, marker=str(start.get("marker") or ""), log=inode
         )

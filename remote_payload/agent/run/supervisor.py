@@ -21,6 +21,7 @@ from remote_payload.agent.run.ending import TAIL_BYTES, Ending, Outcome, conclud
 from remote_payload.agent.run.environments import Resolved, resolve_python
 from remote_payload.agent.run.needs import link_needed
 from remote_payload.agent.run.processes import Traces, read_process
+from remote_payload.agent.run.sessions import Sessions
 from remote_payload.agent.spool import atomic, keeper_start, secrets, submissions, workdir
 from remote_payload.agent.spool.paths import SpoolPaths
 from remote_payload.agent.wire.messages import JobSpec
@@ -119,6 +120,7 @@ class Supervision:
         self._end = EndFile(self._place.end)
         self._spec: JobSpec = submissions.load_job(self.paths, order.job)
         self._marker = uuid.uuid4().hex
+        self._sessions = Sessions(self._place.sessions)
         self._ran = False
         self._kills: Optional[int] = None
 
@@ -256,6 +258,7 @@ class Supervision:
         }
 
     def _stop_words(self, log: Log) -> Optional[str]:
+        self._sessions.look(time.monotonic())
         if os.fstat(log.descriptor).st_size > MAX_LOG:
             return "log"
         return self._asked_to_stop()

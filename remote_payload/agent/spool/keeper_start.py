@@ -72,6 +72,8 @@ def start_keeper(paths: SpoolPaths) -> Dict[str, Any]:
             return {"alive": False, "pid": None}  # it saw what was written, and that nothing is to be done
         if ended == 0:
             process = _spawn(paths, *outside)  # it met our own look at the lock, or a keeper that was just leaving
+        elif ended is not None and ended < 0:
+            process = _spawn(paths, *outside)  # somebody killed it
         elif ended is not None and outside[0]:
             outside = ([], {})  # in the session then: it goes on until the logout at least
             process = _spawn(paths, *outside)

@@ -49,6 +49,7 @@ class AttemptPaths:
         log: stdout and stderr of the job.
         script: the user's text.
         gpu_use: gpu.jsonl, samples of its GPUs by the keeper.
+        sessions: sessions.json, what its processes can be found by when the supervisor is gone.
     """
 
     def __init__(self, folder: str, number: int) -> None:
@@ -61,6 +62,7 @@ class AttemptPaths:
         self.log = os.path.join(folder, "log")
         self.script = os.path.join(folder, "script")
         self.gpu_use = os.path.join(folder, "gpu.jsonl")
+        self.sessions = os.path.join(folder, "sessions.json")
 
 
 class JobPaths:

@@ -170,6 +170,8 @@ def _retry_one(context: Context, spec: JobSpec, request: str) -> None:
     path = place.retry(request)
     if not is_final(fold(facts, time.time()).state) or os.path.exists(path):
         return
+    if facts.attempts and (facts.attempts[-1].end or {}).get("reason") == "moved":
+        return  # it is another host's job now, and would run on both
     atomic.make_folder(place.folder)
     cancelled_at = (facts.cancel or {}).get("at")
     after_cancel = [cancelled_at + _TICK] if isinstance(cancelled_at, (int, float)) else []
