@@ -139,9 +139,12 @@ def _spawn(paths: SpoolPaths, prefix: List[str], more: Dict[str, str]) -> "subpr
 
 
 def _pid(paths: SpoolPaths) -> Optional[int]:
+    """The pid a living keeper wrote; one that has just taken the lock has not yet, and then its forerunner's stands."""
     with contextlib.suppress(AgentFault):
-        pid = (atomic.read_json(paths.keeper_pid) or {}).get("pid")
-        return pid if isinstance(pid, int) else None
+        said = atomic.read_json(paths.keeper_pid) or {}
+        pid = said.get("pid")
+        process = read_process(pid) if isinstance(pid, int) else None
+        return process.pid if process is not None and process.start == said.get("start_ticks") else None
     return None
 
 
