@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     size = QUICK if args.quick else WHOLE
     console = Console(width=None if sys.stdout.isatty() else 160)
+    where = machine()
     done: list[dict[str, Any]] = []
     rows: list[Row] = []
     broken = 0
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(f"              {name} took {time.monotonic() - began:.0f} s", style="dim", highlight=False)
     console.print(table(rows))
     if args.json:
-        _write(Path(args.json), done, size)
+        _write(Path(args.json), done, size, where)
     return 1 if broken else 0
 
 
@@ -101,7 +102,7 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def machine() -> dict[str, Any]:
-    """Return the machine in words: no names and no paths."""
+    """Return the machine in words: no names and no paths. Its load is what it had to do before the run."""
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     release = platform.freedesktop_os_release().get("PRETTY_NAME", "") if sys.platform == "linux" else ""
     return {
@@ -111,8 +112,8 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _write(path: Path, done: Sequence[dict[str, Any]], size: Size) -> None:
-    whole = {"at": time.strftime("%Y-%m-%d"), "quick": size.quick, "machine": machine(), "rows": list(done)}
+def _write(path: Path, done: Sequence[dict[str, Any]], size: Size, where: dict[str, Any]) -> None:
+    whole = {"at": time.strftime("%Y-%m-%d"), "quick": size.quick, "machine": where, "rows": list(done)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 

@@ -298,6 +298,28 @@ def test_a_gpu_is_dirty_a_minute_after_its_attempt_when_its_memory_did_not_come_
     assert watch.dirty(400.0) == {}, "whoever uses it now is somebody else"
 
 
+def test_memory_is_looked_at_oftener_while_it_is_being_freed(host: KeeperHost, gpu: StandInGpus) -> None:
+    watch = GpuWatch("me")
+    watch.path = str(host.tools)
+    gpu.use(9000)
+    watch.holds(set(gpu.uuids), 0.0)
+    watch.stir(0.0)
+    watch.ask(0.0)
+    watch.holds(set(), 50.0)
+    gpu.use(3)
+    assert watch.freeing(50.0)
+    (late,) = watch.table(set(), 50.3)["gpus"]
+    assert late["memory_used_mib"] == 3, "what was seen before it was given back is old"
+    gpu.use(9000)
+    assert watch.table(set(), 50.5)["gpus"][0]["memory_used_mib"] == 3, "asked 0.2 s ago"
+    assert watch.table(set(), 50.8)["gpus"][0]["memory_used_mib"] == 9000
+    gpu.use(3)
+    assert not watch.freeing(60.5), "it takes long: once a second is enough"
+    watch.ask(61.0)
+    watch.dirty(61.0)
+    assert not watch.freeing(51.0), "it is free"
+
+
 def test_a_later_keeper_passes_over_history_and_sees_who_came_back(host: KeeperHost) -> None:
     old, failed = host.spec("true"), host.spec("echo $ORCH_ATTEMPT; exit 1", max_failures=1)
     host.submit(old, failed)

@@ -13,6 +13,9 @@ FRESH_SECONDS = 1.0
 STALE_SECONDS = 5.0
 NONE_SECONDS = 60.0
 DIRTY_SECONDS = 60.0
+FREEING_SECONDS = 0.4
+FREEING_FOR_SECONDS = 10.0
+"""For so long after a GPU was given back its memory is looked at oftener: the next job is to start within a second."""
 LIVELY_SECONDS = 60.0
 """For so long after something began or ended on this host, memory is looked at each second: it is being freed."""
 
@@ -60,6 +63,10 @@ class GpuWatch:
                 found[gpu["uuid"]] = gpu["memory_used_mib"]
         return found
 
+    def freeing(self, now: float) -> bool:
+        """Whether a GPU was given back a moment ago and its memory was still used when last seen."""
+        return any(now - at < FREEING_FOR_SECONDS for at in self._released.values())
+
     def stir(self, now: float) -> None:
         """Say that an attempt began or ended, so that the table is old. now: monotonic seconds."""
         self._stirred = now
@@ -93,4 +100,6 @@ class GpuWatch:
         if table["gpus"] and all(gpu["uuid"] in leased for gpu in table["gpus"] if gpu["usable"]):
             # Nothing can start before a lease ends, and that stirs.
             return NONE_SECONDS
+        if self.freeing(now):
+            return FREEING_SECONDS
         return FRESH_SECONDS if now - self._stirred < LIVELY_SECONDS else STALE_SECONDS

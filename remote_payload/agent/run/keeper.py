@@ -160,7 +160,8 @@ class Keeper:
     def _pause(self) -> float:
         if self._again:
             return 0.0
-        return BUSY_TICK_SECONDS if self._orphans.any else TICK_SECONDS
+        busy = self._orphans.any or self._gpus.freeing(time.monotonic())
+        return BUSY_TICK_SECONDS if busy else TICK_SECONDS
 
     def _tick(self) -> None:
         self._again = False
