@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Optional
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine import logind
 from remote_payload.agent.run.jobenv import agent_environment
-from remote_payload.agent.run.processes import read_process, send
+from remote_payload.agent.run.processes import is_same, read_process, send
 from remote_payload.agent.spool import atomic
 from remote_payload.agent.spool.locks import is_held
 from remote_payload.agent.spool.paths import SpoolPaths
@@ -144,7 +144,8 @@ def _pid(paths: SpoolPaths) -> Optional[int]:
         said = atomic.read_json(paths.keeper_pid) or {}
         pid = said.get("pid")
         process = read_process(pid) if isinstance(pid, int) else None
-        return process.pid if process is not None and process.start == said.get("start_ticks") else None
+        if process is not None and process.start == said.get("start_ticks") and is_same(process):
+            return process.pid
     return None
 
 
