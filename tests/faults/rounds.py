@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +119,8 @@ class Round:
         for thread in threads:
             thread.join(JOIN_SECONDS)
             if thread.is_alive():
-                self._broken.append(f"{thread.name} hangs")
+                frame = sys._current_frames().get(thread.ident or 0)
+                self._broken.append(f"{thread.name} hangs\n{''.join(traceback.format_stack(frame))}")
         return controllers
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:

@@ -94,3 +94,30 @@ def test_supervisor_and_keeper_killed_at_once_leave_nothing(
         link.cancel([sent.job], "me")
         wait_until(lambda: (attempt / "end.json").exists(), 20, "its end")
         assert not pid_lives(hidden)
+
+
+def test_a_keeper_that_is_killed_while_it_comes_up_is_started_again(tmp_path: Path, code: Path) -> None:
+    host = FaultyHost(tmp_path / "h1", tmp_path / "agents", points="keeper.locked:1;keeper.recorded:1")
+    sent = Sent(code, "true", python=python())
+    try:
+        with host.link() as link:
+            assert sent.send(link)["keeper"]["alive"]
+            assert wait_final(link, sent.job)["state"] == "SUCCEEDED"
+        assert host.passed() == {"keeper.locked", "keeper.recorded"}
+    finally:
+        host.close()
+
+
+@pytest.mark.parametrize("way", ["watch", "follow"])
+def test_who_watches_gets_a_new_keeper_when_the_old_one_is_killed(host: FaultyHost, code: Path, way: str) -> None:
+    sent = Sent(code, "echo ran", python=python())
+    with host.link() as link:
+        link.pause(True, "me")
+        sent.send(link)
+        host.kill("keeper")
+        # Not by `pause`, which would start a keeper by itself.
+        (host.root / "keeper" / "paused.json").unlink()
+        if way == "watch":
+            assert wait_final(link, sent.job)["state"] == "SUCCEEDED"
+        else:
+            assert b"".join(piece.data for piece in link.follow(sent.job)) == b"ran\n"

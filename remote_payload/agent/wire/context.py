@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.spool.hostroot import Spool, require_own
+from remote_payload.agent.spool.keeper_start import start_keeper
+from remote_payload.agent.spool.locks import is_held
 from remote_payload.agent.spool.packs import PackIndex
 from remote_payload.agent.spool.paths import SpoolPaths, is_digest
 from remote_payload.agent.spool.place import agent_dir
 from remote_payload.agent.spool.submissions import Submissions
 from remote_payload.agent.spool.views import Views
 from remote_payload.agent.wire.messages import JobSpec
+
+TEND_SECONDS = 2.0
 
 
 class Context:
@@ -33,6 +38,7 @@ class Context:
         self._book: Optional[Submissions] = None
         self._views: Optional[Views] = None
         self._packs: Optional[PackIndex] = None
+        self._tended = time.monotonic()
 
     def bind(self, spool: Spool, profile: Dict[str, Any]) -> None:
         """Work on a spool from now on."""
@@ -71,6 +77,21 @@ class Context:
         """
         require_own(self.spool.paths, self.spool.host_id)
         return self.spool.paths
+
+    def tend(self) -> None:
+        """Start a keeper where none lives; for what waits on jobs that are not over. Looks every few seconds only.
+
+        A keeper that was killed would else be missed until the next command, while somebody sits and watches.
+        """
+        now = time.monotonic()
+        with self._guard:
+            due = now - self._tended >= TEND_SECONDS
+            self._tended = now if due else self._tended
+        if due and not self.spool.moved and not is_held(self.paths.keeper_lock):
+            try:
+                start_keeper(self.paths)
+            except AgentFault as fault:
+                self.say("warning", fault.message)
 
     @property
     def views(self) -> Views:

@@ -62,6 +62,7 @@ def read_log(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
 class _Follower:
     def __init__(self, context: Context, call: Call, spec: JobSpec) -> None:
         self._paths = context.paths
+        self._tend = context.tend
         self._call = call
         self._spec = spec
         self._place = context.paths.job(spec["id"])
@@ -88,6 +89,7 @@ class _Follower:
                 return Answer({"attempt": 0, "offset": offset})
             if state != states.PENDING or self._spec["setup"] is None:
                 return Answer({"attempt": 0, "offset": offset})
+            self._tend()
             self._call.pause(POLL_SECONDS * STATE_POLLS)
 
     def _begun(self, number: int) -> bool:
@@ -96,6 +98,7 @@ class _Follower:
         while not os.path.isdir(folder):
             if is_final(self._state()) and not os.path.isdir(folder):
                 return False
+            self._tend()
             self._call.pause(POLL_SECONDS)
         return True
 
@@ -112,6 +115,7 @@ class _Follower:
                     offset = self._send_new(number, descriptor, offset)
                 if over:
                     return offset
+                self._tend()
                 self._call.pause(POLL_SECONDS)
         finally:
             if descriptor is not None:

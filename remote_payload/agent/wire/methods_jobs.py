@@ -77,6 +77,7 @@ def watch(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
             told[view["id"]] = (_essence(view), view, began)
         if all(is_final(view["state"]) for view in views):
             return Answer({"count": len(views)})
+        context.tend()
         call.pause(max(POLL_SECONDS, IDLE_SHARE * (time.monotonic() - began)))
 
 
@@ -146,6 +147,10 @@ def _chosen(context: Context, args: Mapping[str, Any]) -> List[JobSpec]:
         return context.find_all(ids)
     submission = args.get("submission")
     specs = context.jobs(args.get("project"), submission)
+    if args.get("newest") and specs:
+        # Sought here: the views of a long history are megabytes, and reading them takes seconds.
+        newest = max(specs, key=lambda spec: spec["submitted_at"])["submission"]
+        specs = [spec for spec in specs if spec["submission"] == newest]
     if submission is not None and not specs:
         raise AgentFault("not_found", "there is no submission {} on this host".format(submission))
     return specs
