@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     # What the libraries say of lines that are broken on purpose is no result.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    # Ended from outside, it still ends what it began.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     size = QUICK if args.quick else WHOLE
     console = Console(width=None if sys.stdout.isatty() else 160)
     where = machine()

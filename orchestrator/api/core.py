@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.api.find import Located, each_once, is_id, match
+from orchestrator.api.find import Located, each_once, is_id, match, newest_submission
 from orchestrator.api.links import DEADLINE, Answer, Links
 from orchestrator.errors import HostError, UnreachableError, UsageError
 from orchestrator.hosts.inventory import HostEntry, Inventory
@@ -86,12 +86,16 @@ class Orch:
         """Put one question to many hosts at once (see Links.each)."""
         return self.links.each(self.hosts(hosts), work, deadline)
 
-    def jobs(self, hosts: Sequence[str] = ()) -> tuple[list[Located], dict[str, HostError]]:
+    def jobs(self, hosts: Sequence[str] = (), *, newest: bool = False) -> tuple[list[Located], dict[str, HostError]]:
         """Return every job in sight and what went wrong at the hosts that did not answer.
 
         Jobs of an unreachable host are the ones last seen there, marked with when.
+
+        Args:
+            hosts: names; by default all.
+            newest: of each host that answers, only its newest submission.
         """
-        answers = self.ask(lambda link: link.jobs(project=self.project), hosts)
+        answers = self.ask(lambda link: link.jobs(project=self.project, newest=newest), hosts)
         found: list[Located] = []
         errors: dict[str, HostError] = {}
         for name, answer in answers.items():
@@ -102,6 +106,10 @@ class Orch:
                 errors[name] = _host_error(name, answer)
                 found.extend(self.cached(name))
         return each_once(found, self.store.sent_to), errors
+
+    def newest(self) -> list[Located]:
+        """Return the jobs of the newest submission in sight ([] when there is none)."""
+        return newest_submission(self.jobs(newest=True)[0])
 
     def cached(self, host: str) -> list[Located]:
         """Return the jobs last seen on a host."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.api import Located, Orch
-from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import new_id
 from orchestrator.api.queues import by_whom
 from orchestrator.cli import ask
@@ -60,7 +59,7 @@ def retry(words: Sequence[str], failed: bool, yes: bool) -> int:
     if not words and not failed:
         raise UsageError("which job?", "Name it, or use --failed for every failed job of the newest submission.")
     with opened() as orch:
-        jobs = orch.find(words) if words else newest_submission(orch.jobs()[0])
+        jobs = orch.find(words) if words else orch.newest()
         ended = [job for job in jobs if not job.live]
         if failed:
             ended = [job for job in ended if job.view["state"] != "SUCCEEDED"]

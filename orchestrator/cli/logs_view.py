@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.api import Located, Orch
-from orchestrator.api.find import newest_submission
 from orchestrator.cli.console import OUT, PALETTE, complain, emit, print_lines, say
 from orchestrator.cli.opening import opened
 from orchestrator.cli.state import GLOBALS
@@ -31,7 +30,7 @@ class Wish:
 def logs(wish: Wish) -> int:
     """Do `orch logs`. One job's bytes go untouched into a file or pipe; a terminal gets clean lines."""
     with opened() as orch:
-        jobs = orch.find(wish.jobs) if wish.jobs else newest_submission(orch.jobs()[0])
+        jobs = orch.find(wish.jobs) if wish.jobs else orch.newest()
         if not jobs:
             raise UsageError("no job has run in this project", "-A looks in all projects, -p NAME in another.")
         if wish.raw and len(jobs) != 1:

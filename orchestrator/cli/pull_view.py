@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from orchestrator.api import Located, Orch
-from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import RESULTS
 from orchestrator.cli.console import ERR, counted, emit, near, say, size
 from orchestrator.cli.opening import opened
@@ -77,7 +76,7 @@ def _tell_outward(report: PullReport) -> None:
 def pull(words: Sequence[str], to: Path | None) -> int:
     """Do `orch pull`."""
     with opened() as orch:
-        jobs = orch.find(words) if words else newest_submission(orch.jobs()[0])
+        jobs = orch.find(words) if words else orch.newest()
         if not jobs:
             raise UsageError(
                 "there is nothing to pull in this project", "-A looks in all projects, -p NAME in another."

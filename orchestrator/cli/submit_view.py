@@ -13,7 +13,6 @@ from orchestrator.api import Located, Orch
 from orchestrator.api import resume as interrupted
 from orchestrator.api.again import FAILED, MISSING, cancel_twins, still_to_do
 from orchestrator.api.arrange import arrange
-from orchestrator.api.find import newest_submission
 from orchestrator.api.freeze import Frozen, freeze
 from orchestrator.api.submit import Brake, Submitted, send, twins
 from orchestrator.cli import ask
@@ -309,7 +308,7 @@ def follow(orch: Orch, jobs: Sequence[Located], *, pull: bool, passing: bool = F
 def attach(word: str | None, *, pull: bool) -> int:
     """Do `orch attach`."""
     with opened() as orch:
-        jobs = orch.find([word]) if word else newest_submission(orch.jobs()[0])
+        jobs = orch.find([word]) if word else orch.newest()
         if not jobs:
             raise UsageError("there is nothing to attach to in this project", "`orch submit` starts something.")
         return follow(orch, jobs, pull=pull)
@@ -318,7 +317,7 @@ def attach(word: str | None, *, pull: bool) -> int:
 def wait(words: Sequence[str]) -> int:
     """Do `orch wait`: no output until the end."""
     with opened() as orch:
-        jobs = orch.find(words) if words else newest_submission(orch.jobs()[0])
+        jobs = orch.find(words) if words else orch.newest()
         if not jobs:
             raise UsageError("there is nothing to wait for in this project")
         view = LiveView(orch, jobs, silent=True)

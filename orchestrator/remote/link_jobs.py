@@ -30,10 +30,15 @@ class JobMethods(LinkBase):
         return cast(Enqueued, self.rpc.call("enqueue", body, ENQUEUE_TIMEOUT, digest=digest).result)
 
     def jobs(
-        self, project: str | None = None, submission: str | None = None, ids: Sequence[str] | None = None
+        self,
+        project: str | None = None,
+        submission: str | None = None,
+        ids: Sequence[str] | None = None,
+        newest: bool = False,
     ) -> list[JobView]:
-        """Return jobs, those of the newest submission first."""
-        args = given(project=project, submission=submission, ids=None if ids is None else list(ids))
+        """Return jobs, those of the newest submission first. newest: of no other one."""
+        chosen = None if ids is None else list(ids)
+        args = given(project=project, submission=submission, ids=chosen, newest=newest or None)
         return cast("list[JobView]", self.rpc.call("jobs", **args).result["jobs"])
 
     def status(self, project: str | None = None, since: float | None = None) -> Status:

@@ -78,6 +78,17 @@ def test_same_submission_again_is_acknowledged_again(link: AgentLink, code: Path
     assert [view["id"] for view in link.jobs()] == [sent.job]
 
 
+def test_the_newest_submission_alone(link: AgentLink, code: Path) -> None:
+    assert link.jobs(newest=True) == []
+    old, new, other = Sent(code, "true"), Sent(code, "true"), Sent(code, "true", project="other")
+    for sent in (other, new, old):
+        sent.send(link)
+        wait_final(link, sent.job)
+    assert {view["id"] for view in link.jobs()} == {old.job, new.job, other.job}
+    assert [view["id"] for view in link.jobs(newest=True)] == [other.job]
+    assert [view["id"] for view in link.jobs(project="test", newest=True)] == [new.job], "by when it was made"
+
+
 def test_failure_is_told_and_may_be_tried_again(link: AgentLink, code: Path) -> None:
     sent = Sent(code, "echo try $ORCH_ATTEMPT; test $ORCH_ATTEMPT = 2 || exit 3")
     sent.send(link)

@@ -83,7 +83,12 @@ METHODS: Dict[str, Method] = {
     "enqueue": Method(methods_code.enqueue, {"digest": SHA256}),
     "jobs": Method(
         methods_jobs.jobs,
-        {"project": optional(TEXT), "submission": optional(SUBMISSION), "ids": optional(_IDS)},
+        {
+            "project": optional(TEXT),
+            "submission": optional(SUBMISSION),
+            "ids": optional(_IDS),
+            "newest": optional(FLAG, False),
+        },
     ),
     "status": Method(methods_jobs.status, {"project": optional(TEXT), "since": optional(SECONDS)}),
     "watch": Method(methods_jobs.watch, {"submission": optional(SUBMISSION), "ids": optional(_IDS)}, STREAM),
