@@ -15,7 +15,7 @@ from tests.faults.batch import Batch
 from tests.faults.host import FaultyHost
 
 T = TypeVar("T")
-HARMLESS = {"moved", "no_keeper", "refused", "disk_full"}
+HARMLESS = {"moved", "no_keeper", "refused", "disk_full", "no_marker"}
 """Answers of an agent that a fault may bring about."""
 
 

@@ -17,6 +17,7 @@ from orchestrator.errors import UnreachableError
 from orchestrator.remote.agent_link import AgentLink
 from orchestrator.remote.local import LocalTransport, plain_environment
 from orchestrator.remote.streams import Transport
+from tests.faults.smalldisk import SmallDisk
 from tests.faults.spoolfiles import is_held, load
 from tests.harness.ssh_place import SshPlace
 from tests.harness.waiting import wait_until
@@ -35,14 +36,23 @@ class FaultyHost:
         agents: a folder where all hosts keep the unpacked agent, so that it is unpacked once.
         ssh: reach it through a real sshd and a proxy that can be cut.
         root: where its spool goes, None for its home.
+        disk: the small disk that `root` lies on, if it does; it is not closed here.
         points: crash points NAME:N;… of every agent that is started here; each kills once.
     """
 
     def __init__(
-        self, folder: Path, agents: Path, *, ssh: bool = False, root: Path | None = None, points: str = ""
+        self,
+        folder: Path,
+        agents: Path,
+        *,
+        ssh: bool = False,
+        root: Path | None = None,
+        disk: SmallDisk | None = None,
+        points: str = "",
     ) -> None:
         self.name = folder.name
         self.folder = folder
+        self.disk = disk
         self.home = folder / "home"
         self._tools = folder / "tools"
         for each in (self.home / ".orch", self._tools, agents):

@@ -19,6 +19,7 @@ from tests.faults.jobs import Witness, plan
 from tests.faults.moving import Moving
 from tests.faults.reader import in_motion
 from tests.faults.settle import look, settle
+from tests.faults.smalldisk import SmallDisk
 from tests.faults.trouble import Trouble
 
 JOIN_SECONDS = 60.0
@@ -26,7 +27,11 @@ JOIN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a round is. seconds: of faults; jobs: at most, per submission; ssh: whether a host is behind sshd."""
+    """How large a round is.
+
+    seconds: of faults. jobs: at most, per submission. ssh: whether a host is behind sshd. pull: whether results are
+    brought home at the end. full_disk: whether the first host's spool lies on a small disk that is filled.
+    """
 
     seconds: float = 6.0
     hosts: int = 2
@@ -35,8 +40,10 @@ class Scale:
     submissions: int = 4
     ssh: bool = True
     pull: bool = True
+    full_disk: bool = False
 
 
+DISK_BYTES = 96 * 1024 * 1024
 SHORT = Scale(seconds=2.5, hosts=1, controllers=2, jobs=4, submissions=2, ssh=False)
 
 
@@ -82,12 +89,15 @@ class Round:
         began = time.monotonic()
         report = Report(self._seed)
         hosts: list[FaultyHost] = []
+        disk = SmallDisk(self._folder / "h1" / "disk", DISK_BYTES) if self._scale.full_disk else None
         try:
             for number in range(self._scale.hosts):
                 ssh = self._scale.ssh and number == self._scale.hosts - 1
                 # On a disk of its own, as rented hosts have it: a copy of the host finds the queue of the first.
                 place = self._folder / f"h{number + 1}"
-                hosts.append(FaultyHost(place, self._folder / "agents", ssh=ssh, root=place / "disk"))
+                small = disk if number == 0 else None
+                root = place / "disk" / "spool"
+                hosts.append(FaultyHost(place, self._folder / "agents", ssh=ssh, root=root, disk=small))
             trouble = Trouble(hosts, random.Random(f"{self._seed} faults"))
             controllers = self._faulty_time(hosts, trouble)
             trouble.heal()
@@ -102,6 +112,8 @@ class Round:
             for host in hosts:
                 report.crashes += host.crashes()
                 host.close()
+            if disk is not None:
+                disk.close()
         report.seconds = time.monotonic() - began
         return report
 

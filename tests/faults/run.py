@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import random
 import shutil
 import sys
@@ -12,6 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.faults.rounds import SHORT, Report, Round, Scale
+
+EACH_WITH_FULL_DISK = 4
+"""One round in so many has a host on a disk that is filled (mounting it needs root or sudo)."""
 
 
 def main(argv: list[str]) -> int:
@@ -24,10 +28,14 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     seed = random.SystemRandom().randint(1, 10**6) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
+    # Lines that break are what is tried here, not what is to be told.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
     reports: list[Report] = []
     try:
         while not options.rounds or len(reports) < options.rounds:
-            reports.append(one(seed + len(reports), SHORT if options.short else Scale(), options.keep))
+            number = seed + len(reports)
+            scale = SHORT if options.short else Scale(full_disk=number % EACH_WITH_FULL_DISK == 0)
+            reports.append(one(number, scale, options.keep))
     except KeyboardInterrupt:
         print("stopped", flush=True)
     print(json.dumps(summary(seed, reports)))

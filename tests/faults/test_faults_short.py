@@ -8,9 +8,11 @@ from pathlib import Path
 
 from remote_payload.agent.crash import POINTS
 from tests.faults.points import Life
+from tests.faults.rounds import SHORT, Round
 
-LIVES = 6
-AT_ONCE = 3
+LIVES = 4
+AT_ONCE = 4
+SEEDS = (3, 5)
 
 
 def test_a_process_dies_at_every_crash_point_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -27,3 +29,12 @@ def test_a_process_dies_at_every_crash_point_and_nothing_is_lost(tmp_path: Path)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = dict(enumerate(pool.map(live, range(LIVES))))
     assert not {names[number::LIVES][0]: each for number, each in found.items() if each}, found
+
+
+def test_random_rounds(tmp_path: Path) -> None:
+    def live(seed: int) -> list[str]:
+        return Round(tmp_path / f"round-{seed}", seed, SHORT).run().violations
+
+    with ThreadPoolExecutor(len(SEEDS)) as pool:
+        found = dict(zip(SEEDS, pool.map(live, SEEDS), strict=True))
+    assert not {seed: each for seed, each in found.items() if each}, "python -m tests.faults.run --short --seed SEED"

@@ -30,7 +30,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def host(tmp_path: Path, disk: SmallDisk) -> Iterator[FaultyHost]:
-    made = FaultyHost(tmp_path / "h1", tmp_path / "agents", root=disk.folder / "spool")
+    made = FaultyHost(tmp_path / "h1", tmp_path / "agents", root=disk.folder / "spool", disk=disk)
     yield made
     made.close()
 

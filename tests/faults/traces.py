@@ -37,7 +37,8 @@ def _why(place: Path, marks: set[str], sessions: set[tuple[int, int]], wanted: l
         name, _, value = entry.partition(b"=")
         if name == b"ORCH_ATTEMPT_MARKER" and value.decode(errors="replace") in marks:
             return "it bears an attempt's marker"
-    session = int(_fields(place)[3]) if _fields(place) else 0
+    fields = _fields(place)
+    session = int(fields[3]) if fields else 0
     leader = _fields(Path("/proc") / str(session))
     if leader and (session, int(leader[19])) in sessions:
         return "it stands in an attempt's session"

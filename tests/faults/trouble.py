@@ -10,6 +10,7 @@ from remote_payload.agent.crash import POINTS
 from tests.faults.host import FaultyHost
 
 STALL_SECONDS = 0.4
+FULL_SECONDS = 0.7
 
 
 class Trouble:
@@ -42,7 +43,9 @@ class Trouble:
         line: list[Callable[[FaultyHost], object]] = [self.cut, self.cut_later, self.stall, self.throttle]
         kills: list[Callable[[FaultyHost], object]] = [self.serve, self.keeper, self.supervisor, self.supervisor]
         rare: list[Callable[[FaultyHost], object]] = [self.clock, self.reboot, self.everything]
-        kinds = self._dice.choices([kills, line if host.ssh else kills, rare], [6, 4, 2])[0]
+        if host.disk:
+            rare = [*rare, self.fill, self.fill]
+        kinds = self._dice.choices([kills, line if host.ssh else kills, rare], [6, 4, 4 if host.disk else 2])[0]
         fault = self._dice.choice(kinds)
         fault(host)
         self.count[fault.__name__] = self.count.get(fault.__name__, 0) + 1
@@ -96,10 +99,19 @@ class Trouble:
         other = f"{host.name}-{self._bodies}" if self._dice.random() < 0.33 else ""
         host.reboot(other)
 
+    def fill(self, host: FaultyHost) -> None:
+        """Fill the disk to its last block, or nearly so, for a while."""
+        if host.disk:
+            host.disk.fill(self._dice.choice([0, 0, 4096, 50_000]))
+            time.sleep(FULL_SECONDS)
+            host.disk.free()
+
     def heal(self) -> None:
         """Make every line and clock right."""
         for host in self._hosts:
             host.set_clock(0.0)
+            if host.disk:
+                host.disk.free()
             if host.ssh:
                 host.ssh.proxy.stalled = False
                 host.ssh.proxy.rate = None

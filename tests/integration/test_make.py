@@ -42,6 +42,9 @@ def test_each_target_does_what_its_name_says(clone: Path) -> None:
     prepare, *checks = recipe(clone, "lint")
     assert prepare == "sh tools/prepare.sh test"
     assert [line.split()[2] for line in checks] == ["ruff", "ruff", "mypy"]
+    faults, soak = recipe(clone, "faults")[1], recipe(clone, "soak", "SEED=7")[1]
+    assert "tests.faults.run --rounds 20" in faults
+    assert "tests.faults.run --rounds 0 --seed 7" in soak
     phony = re.search(r"^\.PHONY: (.*)$", (clone / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None
     told = run(clone, "make").stdout
