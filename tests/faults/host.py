@@ -36,6 +36,7 @@ class FaultyHost:
         agents: a folder where all hosts keep the unpacked agent, so that it is unpacked once.
         ssh: reach it through a real sshd and a proxy that can be cut.
         root: where its spool goes, None for its home.
+        cards_of: another host whose cards it shares, as two users of one server do.
         disk: the small disk that `root` lies on, if it does; it is not closed here.
         points: crash points NAME:N;… of every agent that is started here; each kills once.
     """
@@ -48,13 +49,14 @@ class FaultyHost:
         ssh: bool = False,
         root: Path | None = None,
         disk: SmallDisk | None = None,
+        cards_of: FaultyHost | None = None,
         points: str = "",
     ) -> None:
         self.name = folder.name
         self.folder = folder
         self.disk = disk
         self.home = folder / "home"
-        self._tools = folder / "tools"
+        self._tools: Path = cards_of._tools if cards_of else folder / "tools"
         for each in (self.home / ".orch", self._tools, agents):
             each.mkdir(parents=True, exist_ok=True)
         (self.home / ".orch" / "agent").symlink_to(agents)
@@ -63,7 +65,7 @@ class FaultyHost:
         self._counts = 0
         self._armed: dict[str, int] = {}
         self.become(self.name)
-        self._gpus = StandInGpus(self._tools, CARDS)
+        self._gpus = None if cards_of else StandInGpus(self._tools, CARDS)
         # Held while the host is down: nobody can log in then.
         self.door = threading.Lock()
         env = {CLOCK: str(self._clock)}
@@ -199,7 +201,8 @@ class FaultyHost:
         wait_until(self._all_killed, 20, f"{self.name} is empty")
         if self.ssh is not None:
             self.ssh.close()
-        self._gpus.__exit__(None, None, None)
+        if self._gpus is not None:
+            self._gpus.__exit__(None, None, None)
 
     def _all_killed(self) -> bool:
         """Kill everything once; True when there was nothing."""

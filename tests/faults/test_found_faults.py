@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -121,3 +122,51 @@ def test_who_watches_gets_a_new_keeper_when_the_old_one_is_killed(host: FaultyHo
             assert wait_final(link, sent.job)["state"] == "SUCCEEDED"
         else:
             assert b"".join(piece.data for piece in link.follow(sent.job)) == b"ran\n"
+
+
+def test_a_setup_that_fails_after_the_clock_was_set_back_is_not_run_for_ever(
+    host: FaultyHost, code: Path, tmp_path: Path
+) -> None:
+    setup = {"run": f"echo x >> {tmp_path}/runs; exit 3", "files": []}
+    sent = Sent(code, "true", python=python(), setup=setup)
+    host.set_clock(-3600.0)
+    with host.link() as link:
+        sent.send(link)
+        assert wait_final(link, sent.job)["reason"] == "setup_failed"
+    assert (tmp_path / "runs").read_text() == "x\n"
+
+
+def test_a_gpu_is_not_given_to_another_spool_while_an_orphan_uses_it(
+    host: FaultyHost, code: Path, tmp_path: Path
+) -> None:
+    mark = f"exec 9>> {tmp_path}/gpu; flock -n 9 || touch {tmp_path}/clash"
+    # It takes its time to end.
+    first = Sent(code, f"{mark}; trap 'sleep 3; exit 1' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done",
+                 python=python(), gpus=2)  # fmt: skip
+    second = Sent(code, mark, python=python(), gpus=1)
+    other = FaultyHost(tmp_path / "h2", tmp_path / "agents", cards_of=host)
+    try:
+        with host.link() as here, other.link() as there:
+            first.send(here)
+            wait_until((tmp_path / "up").exists, 20, "it runs")
+            second.send(there)
+            wait_until(lambda: there.jobs()[0]["waiting_for"] == "no_gpu", 20, "the other waits")
+            host.kill("supervise")
+            assert wait_final(there, second.job)["state"] == "SUCCEEDED"
+            assert wait_final(here, first.job)["reason"] == "supervisor_died"
+    finally:
+        other.close()
+    assert not (tmp_path / "clash").exists()
+
+
+def test_after_a_reboot_that_left_a_process_it_is_ended_as_well(host: FaultyHost, code: Path) -> None:
+    sent = Sent(code, "sleep 300", python=python())
+    with host.link() as link:
+        sent.send(link)
+        attempt = host.root / "jobs" / sent.job / "attempts" / "1"
+        start = wait_until(lambda: load(attempt / "start.json", []), 20, "it runs")
+        host.kill("keeper")
+        host.kill("supervise")
+        (attempt / "start.json").write_text(json.dumps({**start, "boot": {"id": "before", "pid1_start": "1"}}))
+        assert wait_final(link, sent.job)["reason"] == "host_rebooted"
+    assert not pid_lives(start["pid"])

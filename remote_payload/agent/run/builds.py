@@ -52,6 +52,7 @@ class Builds:
         self._pids: Dict[str, int] = {}
         self._wanted: Set[str] = set()
         self._seen: Set[str] = set()
+        self._waited: Dict[Tuple[str, str, float], Optional[float]] = {}
 
     def look(self, spec: JobSpec, since: float) -> Union[Waiting, Broken, None]:
         """Say how far a job's environment is, and start its builder where none runs.
@@ -73,17 +74,24 @@ class Builds:
             return Broken(Ending("environment_missing", None, None, _words(fault)), None)
         self._wanted.add(digest)
         place = self._paths.env(digest)
+        # First who builds, then what came of it: a builder that ends in between has written its result.
+        running = self._pids.get(digest) in self._spawner.children or envbuild.builder_pid(place.building) is not None
         ready, failed = envbuild.outcome(self._paths, digest)
         if ready is not None:
             return None
-        if failed is not None and float(failed.get("at", 0.0)) >= since:
+        asked = (digest, spec["id"], since)
+        at = None if failed is None else float(failed.get("at", 0.0))
+        # By the clock; or, as it may have been set back, because it came while the job was seen waiting.
+        new = asked in self._waited and self._waited[asked] != at
+        if failed is not None and at is not None and (at >= since or (new and not running)):
+            self._waited.pop(asked, None)
             detail = str(failed.get("detail", ""))
             return Broken(Ending("setup_failed", failed.get("exit_code"), failed.get("signal"), detail), place.log)
         if failed is not None:
             self._starts.pop(digest, None)
-        running = self._pids.get(digest) in self._spawner.children
-        if not running and envbuild.builder_pid(place.building) is None:
+        if not running:
             self._start(spec, digest)
+        self._waited.setdefault(asked, at)
         return Waiting("env_building")
 
     def end_unwanted(self) -> None:

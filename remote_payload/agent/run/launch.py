@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from typing import Dict, List, Mapping, NamedTuple
+from typing import Dict, List, Mapping, NamedTuple, Sequence
 
 from remote_payload.agent.run.environments import Resolved
 
@@ -69,12 +69,13 @@ def argv(command: Command) -> List[str]:
     ]
 
 
-def spawn(command: Command, log: int) -> Started:
+def spawn(command: Command, log: int, keep: Sequence[int] = ()) -> Started:
     """Start the leader behind its gate.
 
     Args:
         command: what to start.
         log: a descriptor of the log, opened for appending; it becomes stdout and stderr.
+        keep: further descriptors that its processes are to hold (the locks of their GPUs).
 
     Raises:
         OSError: the shell cannot be started (no processes left, no memory).
@@ -91,7 +92,7 @@ def spawn(command: Command, log: int) -> Started:
             env=dict(command.env),
             cwd="/",
             start_new_session=True,
-            pass_fds=(trace,),
+            pass_fds=(trace, *keep),
         )
     except OSError:
         os.close(gate)

@@ -75,23 +75,29 @@ class Orphans:
         case = self._cases.get(key) or self._open(key, start)
         if case is None:
             return False
+        if not case.clearing.step(time.monotonic()):
+            return False
         place = self._paths.attempt(job, number)
-        if start.get("host_id") not in (None, self._here.host_id):
+        if self._is_replaced(start):
             ending = Ending("host_replaced", None, None, "it ran on another host, whose queue this one took over")
-        elif start.get("boot") != self._here.boot:
+        elif self._is_earlier(start):
             ending = Ending("host_rebooted", None, None, "the host was restarted while it ran")
-        elif case.clearing.step(time.monotonic()):
+        else:
             count = case.clearing.asked
             words = "nothing of it was left" if not count else "{} processes of it were ended".format(count)
             ending = Ending("supervisor_died", None, None, words)
-        else:
-            return False
         crash("orphan.before_end")
         EndFile(place.end).write_now(end_record(ending, started=True))
         crash("orphan.ended")
         del self._cases[key]
         os.close(case.lock)
         return True
+
+    def _is_replaced(self, start: Dict[str, Any]) -> bool:
+        return start.get("host_id") not in (None, self._here.host_id)
+
+    def _is_earlier(self, start: Dict[str, Any]) -> bool:
+        return bool(start.get("boot") != self._here.boot)
 
     def _open(self, key: Key, start: Dict[str, Any]) -> Optional[_Case]:
         place = self._paths.attempt(*key)
@@ -112,9 +118,11 @@ class Orphans:
             inode: Optional[Tuple[int, int]] = (status.st_dev, status.st_ino)
         except OSError:
             inode = None
+        marker = str(start.get("marker") or "")
+        if self._is_replaced(start) or self._is_earlier(start):
+            # Numbers of processes mean somebody else by now. The marker and the log's inode never do.
+            return Traces(marker=marker, log=inode)
         sessions = read_sessions(place.sessions)
         if start.get("sid"):
             sessions[int(start["sid"])] = int(start["start_ticks"])
-        return Traces(
-            heirs=frozenset(self._heirs()), sessions=sessions, marker=str(start.get("marker") or ""), log=inode
-        )
+        return Traces(heirs=frozenset(self._heirs()), sessions=sessions, marker=marker, log=inode)

@@ -152,7 +152,10 @@ class Supervision:
             crash("supervise.prepared")
             if self._asked_to_stop() is not None:
                 return Ending("cancelled_by_user", None, None, "before it started")
-            started = launch.spawn(command, log.descriptor)
+            # The job holds the locks of its GPUs as well: nobody takes them while it runs and this process was killed.
+            started = launch.spawn(
+                command, log.descriptor, [each for gpu in self.order.gpus for each in gpu.descriptors]
+            )
         except AgentFault as fault:
             reason = "environment_missing" if isinstance(fault, _NoPython) else "spawn_failed"
             log.say("{}; {}".format(fault.message, fault.hint) if fault.hint else fault.message)
