@@ -140,9 +140,10 @@ def test_a_gpu_is_not_given_to_another_spool_while_an_orphan_uses_it(
     host: FaultyHost, code: Path, tmp_path: Path
 ) -> None:
     mark = f"exec 9>> {tmp_path}/gpu; flock -n 9 || touch {tmp_path}/clash"
-    # It takes its time to end.
-    first = Sent(code, f"{mark}; trap 'sleep 3; exit 1' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done",
-                 python=python(), gpus=2)  # fmt: skip
+    # It takes its time to end, and starts no process that would be asked to end as well.
+    slow = f"mkfifo {tmp_path}/f; exec 7<> {tmp_path}/f; trap 'read -r -t 3 <&7 || exit 1' TERM"
+    text = f"{mark}; {slow}; touch {tmp_path}/up; while :; do sleep 0.05 || :; done"
+    first = Sent(code, text, python=python(), gpus=2)
     second = Sent(code, mark, python=python(), gpus=1)
     other = FaultyHost(tmp_path / "h2", tmp_path / "agents", cards_of=host)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Dict, List, Mapping, NamedTuple, Sequence
 from remote_payload.agent.run.environments import Resolved
 
 LAUNCH_SH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "launch.sh")
+HIGH_DESCRIPTOR = 200
 OOM_SCORE_ADJ = 500
 """When memory runs out the kernel shall take the job, never sshd or the agent."""
 
@@ -82,7 +84,7 @@ def spawn(command: Command, log: int, keep: Sequence[int] = ()) -> Started:
     """
     inner, gate = os.pipe()
     # The log once more, under a number that no redirection touches: who closed stdout and stderr is known by it.
-    trace = os.dup(log)
+    held = [_out_of_the_way(each) for each in (log, *keep)]
     try:
         process = subprocess.Popen(
             argv(command),
@@ -92,14 +94,14 @@ def spawn(command: Command, log: int, keep: Sequence[int] = ()) -> Started:
             env=dict(command.env),
             cwd="/",
             start_new_session=True,
-            pass_fds=(trace, *keep),
+            pass_fds=held,
         )
     except OSError:
         os.close(gate)
         raise
     finally:
-        os.close(inner)
-        os.close(trace)
+        for descriptor in (inner, *held):
+            os.close(descriptor)
     _prefer_for_oom(process.pid)
     return Started(process, gate)
 
@@ -137,6 +139,14 @@ def write_script(path: str, text: str) -> None:
 def environment_record(found: Resolved) -> Dict[str, str]:
     """Return what start.json and ready.json say of a Python."""
     return {"kind": found.kind, "prefix": found.prefix, "python": found.python, "version": found.version}
+
+
+def _out_of_the_way(descriptor: int) -> int:
+    """Return a copy with a high number: scripts write `exec 9> file`, and would close what stands there."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR)
+    except OSError:  # so few descriptors are allowed here
+        return os.dup(descriptor)
 
 
 def _is(path: str, python: str) -> bool:
