@@ -128,6 +128,9 @@ class Round:
             trouble.make()
         self._over.set()
         trouble.heal()
+        for host in hosts:
+            # Who follows a job of a queue that nobody adopts would wait for ever, and rightly.
+            Controller(hosts, self._told).adopt(host)
         for thread in threads:
             thread.join(JOIN_SECONDS)
             if thread.is_alive():

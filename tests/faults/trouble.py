@@ -31,11 +31,11 @@ class Trouble:
         self._bodies = 0
 
     def points(self) -> str:
-        """Return crash points for an agent that is about to be started; often none."""
-        if self._dice.random() < 0.5:
+        """Return crash points for an agent that is about to be started; now and then none."""
+        if self._dice.random() < 0.3:
             return ""
-        names = self._dice.sample(sorted(POINTS), self._dice.randint(1, 4))
-        return ";".join(f"{name}:{self._dice.choice([1, 1, 2, 3, 7])}" for name in names)
+        names = self._dice.sample(sorted(POINTS), self._dice.randint(2, 8))
+        return ";".join(f"{name}:{self._dice.choice([1, 1, 1, 2, 5])}" for name in names)
 
     def make(self) -> None:
         """Do one fault to one host."""
