@@ -14,8 +14,8 @@ from tests.harness.waiting import wait_until
 
 SECONDS = 10.0
 """How long what a test began may take to end after it."""
-LONG_LIVED = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
-"""Helpers that Python starts once for the whole process."""
+LONG_LIVED = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "tests.harness.warm")
+"""Helpers that are started once for the whole process."""
 
 
 def isolate(patch: pytest.MonkeyPatch, home: Path) -> None:

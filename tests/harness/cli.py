@@ -11,6 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.harness import warm
+
+USUAL = {
+    "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+    "PYTHONUNBUFFERED": "1",
+}
+"""What Python itself is told in every command."""
+
+
+def _is_pythons(name: str) -> bool:
+    return name.startswith(("PYTHON", "LC_", "LANG"))
+
 
 @dataclass
 class Laptop:
@@ -35,9 +48,7 @@ class Laptop:
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "ORCH_HOME": str(self.home / "orch"),
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
-            "PYTHONUNBUFFERED": "1",
+            **USUAL,
             "USER": "tester",
             **self.env,
             **(more or {}),
@@ -55,10 +66,25 @@ class Laptop:
         Args:
             code: the exit code it must have; None = any.
         """
-        done = subprocess.run(
+        environment = self.environment(env)
+        if any(environment.get(name) != USUAL.get(name) for name in (*USUAL, *environment) if _is_pythons(name)):
+            done = self._cold(words, environment, timeout)
+        else:
+            done = warm.run("orchestrator.cli.main", words, self.folder, environment, timeout)
+        if code is not None:
+            assert done.returncode == code, (
+                f"orch {' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
+        return done
+
+    def _cold(
+        self, words: tuple[str, ...], environment: Mapping[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command whose Python is told otherwise than usual."""
+        return subprocess.run(
             self.argv(*words),
             cwd=self.folder,
-            env=self.environment(env),
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -66,11 +92,6 @@ class Laptop:
             timeout=timeout,
             check=False,
         )
-        if code is not None:
-            assert done.returncode == code, (
-                f"orch {' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-            )
-        return done
 
     def json(self, *words: str, code: int | None = 0) -> Any:
         """Run a command with --json and return what it printed."""
