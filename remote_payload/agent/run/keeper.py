@@ -31,7 +31,7 @@ from remote_payload.agent.run.queue import Queue, Work
 from remote_payload.agent.run.sampler import Sampler
 from remote_payload.agent.run.scheduler import Candidate, Capacity, Launch, Plan, Waiting, pick
 from remote_payload.agent.run.tally import Failures, Tally, only
-from remote_payload.agent.spool import atomic, secrets
+from remote_payload.agent.spool import atomic, secrets, submissions
 from remote_payload.agent.spool.hostroot import owner_of, require_own
 from remote_payload.agent.spool.paths import SpoolPaths
 from remote_payload.agent.spool.place import agent_dir
@@ -264,6 +264,10 @@ class Keeper:
     def _launch(self, launch: Launch, plan: Plan) -> None:
         work = self._queue.get(launch.job)
         try:
+            if submissions.is_cancelled(self._paths, work.id):
+                # While this tick looked at the others. Once claimed it would look as if it were about to start.
+                self._ended(work)
+                return
             begun = claim.launch(self._spawner, launch, work.next_attempt)
         except Exception:  # one broken job must never stop the others
             self._set_aside(work.id)

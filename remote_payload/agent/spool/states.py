@@ -23,10 +23,11 @@ TRANSITIONS: Dict[str, FrozenSet[str]] = {
     CANCELLING: frozenset({SUCCEEDED, FAILED, CANCELLED, LOST}),
     SUCCEEDED: frozenset({PENDING}),
     FAILED: frozenset({PENDING}),
-    CANCELLED: frozenset({PENDING}),
+    CANCELLED: frozenset({PENDING, CANCELLING}),
     LOST: frozenset({PENDING}),
 }
-"""What an observer may see next. Final states go back to PENDING only by a request to retry."""
+"""What an observer may see next. Final states go back to PENDING only by a request to retry. A job that is cancelled in
+the very moment in which a keeper claims it is CANCELLED, CANCELLING, and CANCELLED again; nothing of it runs."""
 
 
 class Reason(NamedTuple):
@@ -76,7 +77,10 @@ WAITING_REASONS: Dict[str, Dict[str, str]] = {
     "failures_held": {"en": "held: too many cells of its job failed", "zh": "已暂停：同一任务失败的单元过多"},
     "needs": {"en": "waiting for the jobs it needs", "zh": "等待所依赖的任务"},
     "backoff": {"en": "waiting before the next try", "zh": "重试前等待"},
-    "secret_needed": {"en": "waiting for a secret from the laptop", "zh": "等待本机提供密钥"},
+    "secret_needed": {
+        "en": "waiting for a secret: set it on the laptop that submitted the job, any command there delivers it",
+        "zh": "等待密钥：在提交它的电脑上设置好，任何 orch 命令都会送达",
+    },
     "env_building": {"en": "its setup is running", "zh": "正在准备环境"},
     "host_paused": {"en": "the host is paused", "zh": "主机已暂停"},
     "host_stopping": {"en": "the host is being switched off", "zh": "主机正在关机"},
