@@ -1,4 +1,7 @@
-"""`python -m bench.page FILE.json docs/performance.md`: puts the figures of a run into the page, between its marks."""
+"""`python -m bench.page FILE.json… docs/performance.md`: puts a run's figures into the page, between its marks.
+
+Of several files the first is the whole run; the others hold measures that were run again, and the page says which.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,26 @@ HEAD = "| what | orch | peer | ratio | budget | verdict |\n|---|---|---|---|---|
 
 def main(argv: Sequence[str]) -> int:
     """Rewrite the page's figures; the words around them are a person's."""
-    whole = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
-    page = Path(argv[1])
+    whole, *later = (json.loads(Path(name).read_text(encoding="utf-8")) for name in argv[:-1])
+    page = Path(argv[-1])
+    for run in later:
+        whole = merged(whole, run)
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     page.write_text(before + BEGIN + "\n" + text(whole) + END + rest.partition(END)[2], encoding="utf-8")
     return 0
+
+
+def merged(whole: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run in which the measures of a later one stand in place of the first ones."""
+    again = list(dict.fromkeys(row["measure"] for row in later["rows"]))
+    rows: list[dict[str, Any]] = []
+    for row in whole["rows"]:
+        if row["measure"] not in again:
+            rows.append(row)
+        elif not any(each["measure"] == row["measure"] for each in rows):
+            rows += [each for each in later["rows"] if each["measure"] == row["measure"]]
+    said = f"{', '.join(again)} (load before it {later['machine']['load']})"
+    return {**whole, "rows": rows, "again": [*whole.get("again", []), said]}
 
 
 def text(whole: Mapping[str, Any]) -> str:
@@ -29,8 +47,9 @@ def text(whole: Mapping[str, Any]) -> str:
     said = (
         f"Run of {whole['at']}{' (quick sizes)' if whole['quick'] else ''}: {machine['cores']} cores, "
         f"{machine['memory_gb']} GB, {machine['system']}, Linux {machine['kernel']}, Python {machine['python']}; "
-        f"load before the run {machine['load']} (other work on the same cores).\n\n"
+        f"load before the run {machine['load']} (other work on the same cores).\n"
     )
+    said += "".join(f"Run again later on the same machine: {each}.\n" for each in whole.get("again", [])) + "\n"
     lines = [_line(row) for row in whole["rows"] if "broken" not in row]
     broken = [f"\nBroken in this run: {row['measure']}.\n" for row in whole["rows"] if "broken" in row]
     notes = [f"- {row['what']}: {row['note']}" for row in whole["rows"] if row.get("note")]

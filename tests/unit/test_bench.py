@@ -6,12 +6,14 @@ import importlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.__main__ import MEASURES, main, table
 from bench.commands import CommandFailed, peak_mb, run
 from bench.measures import sync
+from bench.page import merged, text
 from bench.rows import FIGURE, MET, MISSED, NO_PEER, Row, spread
 from bench.sizes import QUICK
 
@@ -70,3 +72,17 @@ def test_a_command_that_fails_is_no_run(tmp_path: Path) -> None:
     assert run(["sh", "-c", "echo out"], {"PATH": "/usr/bin:/bin"}, tmp=tmp_path).out == b"out\n"
     with pytest.raises(CommandFailed):
         peak_mb(["sh", "-c", "exit 3"], {"PATH": "/usr/bin:/bin"}, tmp_path)
+
+
+def test_a_page_tells_losses_and_what_was_run_again() -> None:
+    def run_of(load: float, **rows: Row) -> dict[str, Any]:
+        machine = {"cores": 2, "memory_gb": 8, "system": "Debian", "kernel": "6", "python": "3", "load": load}
+        said = [{"measure": name, **row.as_json()} for name, row in rows.items()]
+        return {"at": "2026-01-01", "quick": False, "machine": machine, "rows": said}
+
+    first = run_of(0.5, one=Row("first", [3.0], most=2.0), two=Row("second", [9.0], most=10.0, note="so"))
+    page = text(merged(first, run_of(1.5, two=Row("second", [11.0], most=10.0))))
+    assert "| first | 3 s |  |  | <= 2 s | **NOT MET** |" in page
+    assert "| second | 11 s |  |  | <= 10 s | **NOT MET** |" in page
+    assert "9 s" not in page
+    assert "Run again later on the same machine: two (load before it 1.5)." in page
