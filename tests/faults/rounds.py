@@ -68,10 +68,12 @@ class Round:
         seed: of every dice. The same seed makes the same jobs and chooses the same faults; when they fall is up to
             the machine.
         scale: how large.
+        agents: where the agent is unpacked, None for a place of its own.
     """
 
-    def __init__(self, folder: Path, seed: int, scale: Scale) -> None:
+    def __init__(self, folder: Path, seed: int, scale: Scale, agents: Path | None = None) -> None:
         self._folder = folder
+        self._agents = agents or folder / "agents"
         self._seed = seed
         self._scale = scale
         self._over = threading.Event()
@@ -97,7 +99,7 @@ class Round:
                 place = self._folder / f"h{number + 1}"
                 small = disk if number == 0 else None
                 root = place / "disk" / "spool"
-                hosts.append(FaultyHost(place, self._folder / "agents", ssh=ssh, root=root, disk=small))
+                hosts.append(FaultyHost(place, self._agents, ssh=ssh, root=root, disk=small))
             trouble = Trouble(hosts, random.Random(f"{self._seed} faults"))
             controllers = self._faulty_time(hosts, trouble)
             trouble.heal()

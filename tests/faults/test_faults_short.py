@@ -15,25 +15,22 @@ AT_ONCE = 4
 SEEDS = (3, 5)
 
 
-def test_a_process_dies_at_every_crash_point_and_nothing_is_lost(tmp_path: Path) -> None:
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "train.py").write_text("print('hello')\n")
+def test_a_process_dies_at_every_crash_point_and_nothing_is_lost(tmp_path: Path, agents: Path, code: Path) -> None:
     python = shutil.which("python3") or "python3"
     names = sorted(POINTS)
 
     def live(number: int) -> list[str]:
         points = names[number::LIVES]
-        return Life(tmp_path / f"life-{number}", tmp_path / "agents", code, python, points).live()
+        return Life(tmp_path / f"life-{number}", agents, code, python, points).live()
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = dict(enumerate(pool.map(live, range(LIVES))))
     assert not {names[number::LIVES][0]: each for number, each in found.items() if each}, found
 
 
-def test_random_rounds(tmp_path: Path) -> None:
+def test_random_rounds(tmp_path: Path, agents: Path) -> None:
     def live(seed: int) -> list[str]:
-        return Round(tmp_path / f"round-{seed}", seed, SHORT).run().violations
+        return Round(tmp_path / f"round-{seed}", seed, SHORT, agents).run().violations
 
     with ThreadPoolExecutor(len(SEEDS)) as pool:
         found = dict(zip(SEEDS, pool.map(live, SEEDS), strict=True))

@@ -19,17 +19,10 @@ from tests.integration.keeper_host import pid_lives, read_pid
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[FaultyHost]:
-    made = FaultyHost(tmp_path / "h1", tmp_path / "agents")
+def host(tmp_path: Path, agents: Path) -> Iterator[FaultyHost]:
+    made = FaultyHost(tmp_path / "h1", agents)
     yield made
     made.close()
-
-
-@pytest.fixture
-def code(tmp_path: Path) -> Path:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "train.py").write_text("print('hello')\n")
-    return tmp_path / "code"
 
 
 def python() -> dict[str, str]:
@@ -92,13 +85,14 @@ def test_supervisor_and_keeper_killed_at_once_leave_nothing(
             os.kill(pid, signal.SIGSTOP)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(pid_lives, pids)), 20, "both are gone")
         link.cancel([sent.job], "me")
         wait_until(lambda: (attempt / "end.json").exists(), 20, "its end")
         assert not pid_lives(hidden)
 
 
-def test_a_keeper_that_is_killed_while_it_comes_up_is_started_again(tmp_path: Path, code: Path) -> None:
-    host = FaultyHost(tmp_path / "h1", tmp_path / "agents", points="keeper.locked:1;keeper.recorded:1")
+def test_a_keeper_that_is_killed_while_it_comes_up_is_started_again(tmp_path: Path, agents: Path, code: Path) -> None:
+    host = FaultyHost(tmp_path / "h1", agents, points="keeper.locked:1;keeper.recorded:1")
     sent = Sent(code, "true", python=python())
     try:
         with host.link() as link:
@@ -116,6 +110,7 @@ def test_who_watches_gets_a_new_keeper_when_the_old_one_is_killed(host: FaultyHo
         link.pause(True, "me")
         sent.send(link)
         host.kill("keeper")
+        wait_until(lambda: not host.pids("keeper"), 20, "it is gone")
         # Not by `pause`, which would start a keeper by itself.
         (host.root / "keeper" / "paused.json").unlink()
         if way == "watch":
@@ -137,7 +132,7 @@ def test_a_setup_that_fails_after_the_clock_was_set_back_is_not_run_for_ever(
 
 
 def test_a_gpu_is_not_given_to_another_spool_while_an_orphan_uses_it(
-    host: FaultyHost, code: Path, tmp_path: Path
+    host: FaultyHost, agents: Path, code: Path, tmp_path: Path
 ) -> None:
     mark = f"exec 9>> {tmp_path}/gpu; flock -n 9 || touch {tmp_path}/clash"
     # It takes its time to end, and starts no process that would be asked to end as well.
@@ -145,7 +140,7 @@ def test_a_gpu_is_not_given_to_another_spool_while_an_orphan_uses_it(
     text = f"{mark}; {slow}; touch {tmp_path}/up; while :; do sleep 0.05 || :; done"
     first = Sent(code, text, python=python(), gpus=2)
     second = Sent(code, mark, python=python(), gpus=1)
-    other = FaultyHost(tmp_path / "h2", tmp_path / "agents", cards_of=host)
+    other = FaultyHost(tmp_path / "h2", agents, cards_of=host)
     try:
         with host.link() as here, other.link() as there:
             first.send(here)
@@ -168,6 +163,7 @@ def test_after_a_reboot_that_left_a_process_it_is_ended_as_well(host: FaultyHost
         start = wait_until(lambda: load(attempt / "start.json", []), 20, "it runs")
         host.kill("keeper")
         host.kill("supervise")
+        wait_until(lambda: not host.pids("keeper") + host.pids("supervise"), 20, "both are gone")
         (attempt / "start.json").write_text(json.dumps({**start, "boot": {"id": "before", "pid1_start": "1"}}))
         assert wait_final(link, sent.job)["reason"] == "host_rebooted"
     assert not pid_lives(start["pid"])

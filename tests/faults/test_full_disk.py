@@ -29,16 +29,13 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def host(tmp_path: Path, disk: SmallDisk) -> Iterator[FaultyHost]:
-    made = FaultyHost(tmp_path / "h1", tmp_path / "agents", root=disk.folder / "spool", disk=disk)
+def host(tmp_path: Path, agents: Path, disk: SmallDisk) -> Iterator[FaultyHost]:
+    made = FaultyHost(tmp_path / "h1", agents, root=disk.folder / "spool", disk=disk)
     yield made
     made.close()
 
 
-def test_the_disk_fills_while_a_job_runs(tmp_path: Path, disk: SmallDisk, host: FaultyHost) -> None:
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "train.py").write_text("print('hello')\n")
+def test_the_disk_fills_while_a_job_runs(tmp_path: Path, code: Path, disk: SmallDisk, host: FaultyHost) -> None:
     told, witness = Told(), Witness(tmp_path / "witness")
     me = Controller([host], told)
     python = shutil.which("python3") or ""

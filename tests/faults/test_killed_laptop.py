@@ -15,7 +15,7 @@ from tests.faults.spoolfiles import is_held, read_spool
 from tests.harness.cli import Laptop
 from tests.harness.waiting import wait_until
 
-KILLS = 3
+KILLS = 2
 JOBS = """
 defaults: {resources: {gpus: 0}}
 jobs:
