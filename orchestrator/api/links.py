@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.api.late_cancels import deliver
+from orchestrator.api.late_secrets import give
 from orchestrator.errors import HostError, OrchError, UnreachableError
 from orchestrator.hosts.inventory import HostEntry
 from orchestrator.hosts.profiles import Profile, detect, load_profiles, probe_paths
@@ -58,6 +59,7 @@ class Links:
 
     Attributes:
         delivered: {host: ids of jobs} whose cancel was kept until now and has reached the host.
+        given: {host: ids of jobs} that waited for secrets and have got them.
     """
 
     def __init__(self, home: Path, store: Store, asker: Asker) -> None:
@@ -66,6 +68,7 @@ class Links:
         self._asker = asker
         self._dialer: Dialer | None = None
         self.delivered: dict[str, list[str]] = {}
+        self.given: dict[str, list[str]] = {}
         self._slots: dict[str, _Slot] = {}
         self._guard = threading.Lock()
 
@@ -133,11 +136,14 @@ class Links:
     def _deliver(self, link: AgentLink) -> None:
         try:
             told = deliver(self._store, link)
+            given = give(self._store, link)
         except BaseException:
             link.close()
             raise
         if told:
             self.delivered[link.name] = told
+        if given:
+            self.given[link.name] = given
 
     def each(
         self,

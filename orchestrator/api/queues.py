@@ -19,11 +19,13 @@ class QueueState:
         paused: since when and by whom, None when it is not.
         owner: id of the host that the queue belongs to, None when that is this host.
         others: queues of hosts unknown here in this host's home that have jobs which did not end.
+        broken: a sentence for each stored submission that cannot be used.
     """
 
     paused: Paused | None = None
     owner: str | None = None
     others: tuple[OtherSpool, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def by_whom(orch: Orch) -> str:
@@ -46,7 +48,8 @@ def queue_state(orch: Orch, link: AgentLink, status: Status | None = None) -> Qu
         for each in link.opened["others"]
         if each["jobs_live"] and each["host_id"] != owner and each["host_id"] not in _known(orch)
     )
-    return QueueState(status["paused"] if status else None, owner, others)
+    broken = tuple(status.get("broken", {}).values()) if status else ()
+    return QueueState(status["paused"] if status else None, owner, others, broken)
 
 
 def _known(orch: Orch) -> set[str | None]:
@@ -56,7 +59,7 @@ def _known(orch: Orch) -> set[str | None]:
 
 
 def troubles(name: str, state: QueueState) -> list[tuple[str, str]]:
-    """Return a sentence and the command that helps for each thing to know of a host's queue. Pure."""
+    """Return a sentence and what helps for each thing to know of a host's queue. Pure."""
     found = []
     if state.owner is not None:
         whose = f"the queue there belongs to another host ({state.owner or 'unknown'}) and rests."
@@ -64,6 +67,10 @@ def troubles(name: str, state: QueueState) -> list[tuple[str, str]]:
     if state.paused is not None:
         who = f" by {state.paused['by']}" if state.paused.get("by") else ""
         found.append((f"paused{who}: nothing new starts there.", f"orch host resume {name}"))
+    for sentence in state.broken:
+        found.append(
+            (f"{sentence}.", "Its jobs are left alone and everything else goes on; put the file right, or away.")
+        )
     for other in state.others:
         jobs = f"{other['jobs_live']} unfinished job{'' if other['jobs_live'] == 1 else 's'}"
         text = f"a queue of another host ({other['host_id']}) with {jobs} lies there, at {other['root']}."

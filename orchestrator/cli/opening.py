@@ -39,6 +39,8 @@ def opened(file: JobsFile | None = None, *, accept_new: bool = False) -> Iterato
     finally:
         for host, jobs in orch.links.delivered.items():
             say(f"{host} was told to cancel {', '.join(jobs)}, as asked while it could not be reached")
+        for host, jobs in orch.links.given.items():
+            say(f"{host} was given the secrets that {', '.join(jobs)} waited for")
         orch.close()
 
 

@@ -117,6 +117,7 @@ def as_json(report: StatusReport, states: Sequence[str] = ()) -> dict[str, Any]:
                 "gpus": host.gpus["gpus"] if host.gpus else [],
                 "paused": host.queue.paused is not None,
                 "moved": host.queue.owner is not None,
+                "broken": list(host.queue.broken),
             }
             for host in report.hosts
         ],

@@ -43,12 +43,16 @@ class OtherSpool(TypedDict):
 
 
 class Opened(TypedDict):
-    """The spool this link is bound to; `moved`: it belongs to another host (`owner`) and rests until it is adopted."""
+    """The spool this link is bound to; `moved`: it belongs to another host (`owner`) and rests until it is adopted.
+
+    secrets_needed: {job: names} of waiting jobs whose secrets the host does not have (any more).
+    """
 
     host_id: str
     root: str
     keeper: KeeperView
     jobs_live: int
+    secrets_needed: dict[str, list[str]]
     owner: str
     moved: bool
     others: list[OtherSpool]
@@ -99,7 +103,10 @@ class Disk(TypedDict):
 
 
 class Status(TypedDict):
-    """A whole host in one answer; load is the one-minute average or None, owner the host that its spool belongs to."""
+    """A whole host in one answer; load is the one-minute average or None, owner the host that its spool belongs to.
+
+    broken: {file: why} of submissions that cannot be used.
+    """
 
     gpus: GpuTable
     jobs: list[JobView]
@@ -110,6 +117,7 @@ class Status(TypedDict):
     paused: Paused | None
     owner: str
     host_id: str
+    broken: dict[str, str]
 
 
 class ResolvedPython(TypedDict):

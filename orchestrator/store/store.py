@@ -151,6 +151,17 @@ class Store(CancelStore):
         rows = self.read("SELECT host FROM jobs WHERE id = ?", (job,))
         return rows[0][0] if rows else None
 
+    def secrets_of(self, job: str, host: str) -> set[str]:
+        """Return the names of the secrets that this laptop sent to a host with a job."""
+        rows = self.read(
+            "SELECT parts.frozen FROM jobs "
+            "JOIN parts ON parts.submission = jobs.submission AND parts.host = jobs.host "
+            "WHERE jobs.id = ? AND jobs.host = ?",
+            (job, host),
+        )
+        specs = [spec for (text,) in rows for spec in json.loads(text)["jobs"] if spec["id"] == job]
+        return {secret["name"] for spec in specs for secret in spec["secrets"]}
+
     def live_twins(self, project: str, fingerprints: Iterable[str]) -> list[str]:
         """Return the ids of acknowledged jobs that, as far as known, still live and do what one of these would do."""
         wanted = set(fingerprints)

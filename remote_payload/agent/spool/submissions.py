@@ -77,6 +77,7 @@ class Submissions:
         return self._known.get(submission)
 
     def _read_new(self, names: Set[str]) -> Iterator[Submission]:
+        self.broken = {name: why for name, why in self.broken.items() if name in names}
         for gone in [known for known in self._known if known + _SUFFIX not in names]:
             for spec in self._known.pop(gone)["jobs"]:
                 self._jobs.pop(spec["id"], None)

@@ -125,6 +125,8 @@ class Views:
         if known is not None and signature is not None and known.signature == signature:
             return known.facts, known.env_digest
         facts = load_facts(self._paths, spec, log_sizes=True)
+        # Not shown, and named when it is broken: the keeper sets the job aside for it.
+        atomic.read_json(self._paths.job(spec["id"]).priority)
         digest = (atomic.read_json(self._paths.job(spec["id"]).env) or {}).get("digest")
         # Only what has ended stays as it is while its folders do.
         if signature is not None and all(attempt.end is not None for attempt in facts.attempts):

@@ -125,6 +125,11 @@ class Context:
                     found.setdefault(spec["id"], spec)
         return list(found.values())
 
+    def broken(self) -> Dict[str, str]:
+        """Return {file: why} of stored submissions that cannot be used."""
+        with self._guard:
+            return dict(self._fresh().broken)
+
     def find(self, job: str) -> JobSpec:
         """Return one job.
 

@@ -1,4 +1,7 @@
-"""How much of a stream may be under way: unacknowledged bytes <= clamp(2 x rate x RTT, 64 KB, 4 MB). Pure."""
+"""How much of a stream may be under way: unacknowledged bytes <= clamp(2 x rate x turn, 64 KB, 4 MB). Pure.
+
+The turn is the line's round trip, or what the programs at both ends need to take turns where the line is quicker.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from typing import Deque, Tuple
 
 MIN_WINDOW = 64 * 1024
 MAX_WINDOW = 4 * 1024 * 1024
+TURN_SECONDS = 0.01
+"""On a line without delay a window made for the line alone lets each end wait for the other. So many seconds' worth of
+bytes lie in front of a ping in exchange, twice."""
 FIRST = 4 * 1024
 """Largest first piece of a stream, in bytes: its trip is the line's own, not the time a large piece takes on it."""
 
@@ -47,4 +53,4 @@ class Window:
             trip = max(now - sent_at, 1e-5)
             self._rtt = min(self._rtt, trip)
             rate = (received - acked_then) / trip
-            self.window = int(min(max(2 * rate * self._rtt, MIN_WINDOW), MAX_WINDOW))
+            self.window = int(min(max(2 * rate * max(self._rtt, TURN_SECONDS), MIN_WINDOW), MAX_WINDOW))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any, Dict, List, Mapping, cast
+from typing import Any, Dict, List, Mapping, Tuple, cast
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.facts import collect, hello_facts
 from remote_payload.agent.machine.gpu import read_gpus
 from remote_payload.agent.run.autostart import Place, switch
 from remote_payload.agent.run.environments import expand, list_conda, resolve_python
-from remote_payload.agent.spool import atomic, finals
+from remote_payload.agent.spool import atomic, finals, secrets
 from remote_payload.agent.spool.fold import fold, is_final
 from remote_payload.agent.spool.gc import DEFAULT_OLDER_THAN, Gc, Wish
 from remote_payload.agent.spool.hostroot import adopt as adopt_spool
 from remote_payload.agent.spool.hostroot import foreign_spools, open_spool
 from remote_payload.agent.spool.keeper_start import keeper_view, poke, start_keeper
 from remote_payload.agent.spool.paths import SpoolPaths
+from remote_payload.agent.spool.states import PENDING
 from remote_payload.agent.spool.submissions import Submissions, is_surely_over
 from remote_payload.agent.spool.views import Views
 from remote_payload.agent.wire.context import Context, agent_hash
@@ -43,7 +44,8 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     profile: Dict[str, Any] = dict(args["profile"])
     spool = open_spool(profile)
     context.bind(spool, profile)
-    live = _count_live(context.views, spool.paths, context.jobs())
+    unfinished = _live(context.views, spool.paths, context.jobs())
+    live = len(unfinished)
     if live and not spool.moved and not keeper_view(spool.paths)["alive"]:
         # After a reboot the queue goes on as soon as anybody looks.
         try:
@@ -57,6 +59,7 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
             "root": spool.paths.root,
             "keeper": keeper_view(spool.paths),
             "jobs_live": live,
+            "secrets_needed": {} if spool.moved else _secrets_needed(spool.paths, unfinished),
             "owner": spool.owner,
             "moved": spool.moved,
             "others": others,
@@ -64,17 +67,25 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     )
 
 
-def _count_live(views: Views, paths: SpoolPaths, specs: List[JobSpec]) -> int:
+def _live(views: Views, paths: SpoolPaths, specs: List[JobSpec]) -> List[Tuple[JobSpec, str]]:
+    """Return the jobs that are not final, each with its state."""
     over = finals.load(paths)
     unsure = [spec for spec in specs if spec["id"] not in over and not is_surely_over(paths, spec["id"])]
-    return sum(not is_final(view["state"]) for view in views.views(unsure))
+    states = [view["state"] for view in views.views(unsure)]
+    return [(spec, state) for spec, state in zip(unsure, states) if not is_final(state)]
+
+
+def _secrets_needed(paths: SpoolPaths, live: List[Tuple[JobSpec, str]]) -> Dict[str, List[str]]:
+    """Return {job: names} of what waits for secrets: after a reboot, those that were in memory are gone."""
+    needed = {spec["id"]: secrets.missing(paths, spec) for spec, state in live if state == PENDING and spec["secrets"]}
+    return {job: names for job, names in needed.items() if names}
 
 
 def _live_elsewhere(root: str) -> int:
     """Return how many jobs of another host's queue have not ended; 0 when it cannot be read."""
     paths = SpoolPaths(root)
     try:
-        return _count_live(Views(paths, moved=True), paths, Submissions(paths).refresh())
+        return len(_live(Views(paths, moved=True), paths, Submissions(paths).refresh()))
     except (AgentFault, OSError):
         return 0
 

@@ -59,6 +59,7 @@ def status(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
         "paused": atomic.read_json(context.paths.paused),
         "owner": owner_of(context.paths),
         "host_id": context.spool.host_id,
+        "broken": context.broken(),
     }
     return Answer({**said, "truncated": left} if left else said)
 
