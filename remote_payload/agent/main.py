@@ -1,4 +1,4 @@
-"""Where every process of the agent begins: `serve`, `serve-bulk`, `keeper`, `supervise`, `build-env`, `boot`."""
+"""Where every process of the agent begins: `serve`, `serve-bulk`, `keeper`, `supervise`, `build-env`, `boot`, …"""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ def main(argv: List[str]) -> int:
         from remote_payload.agent.run.supervisor import main as supervise_main
 
         return supervise_main(argv[1:])
+    if role == "standby":
+        from remote_payload.agent.run.standby import main as standby_main
+
+        return standby_main(argv[1:])
     if role == "boot":
         from remote_payload.agent.run.boot import main as boot_main
 

@@ -15,7 +15,7 @@ from remote_payload.agent.machine.identity import boot_identity
 from remote_payload.agent.run.processes import living, read_process
 from remote_payload.agent.spool import atomic
 from tests.harness.waiting import wait_until
-from tests.integration.keeper_host import KeeperHost, pid_lives, read_pid, unpack_agent
+from tests.integration.keeper_host import KeeperHost, _with_arguments, pid_lives, read_pid, unpack_agent
 
 
 @pytest.fixture(scope="session")
@@ -180,6 +180,24 @@ def test_keeper_killed_the_job_goes_on_and_the_next_keeper_picks_up(host: Keeper
     assert host.log(running["id"]) == "up\nfinished\n"
     assert host.ended(waiting["id"])["reason"] == "exit_zero"
     host.idle()
+
+
+def test_keeper_killed_with_nothing_running_and_nobody_there(host: KeeperHost, tmp_path: Path) -> None:
+    spec = host.spec("exit 1", retry={"max": 1, "on": ["exit"], "backoff": 4.0})
+    host.submit(spec)
+    host.ended(spec["id"])
+    for _ in range(2):
+        keeper = atomic.read_json(host.paths.keeper_pid) or {}
+        wait_until(lambda: standbys(host), 20, "its standby")
+        os.kill(keeper["pid"], signal.SIGKILL)
+        wait_until(lambda old=keeper: (atomic.read_json(host.paths.keeper_pid) or {}) != old, 20)  # type: ignore[misc]
+    assert host.ended(spec["id"], 2)["reason"] == "exit_nonzero"
+    host.idle()
+    wait_until(lambda: not standbys(host), 10, "the end of the standby")
+
+
+def standbys(host: KeeperHost) -> list[int]:
+    return _with_arguments("standby", host.paths.root)
 
 
 def test_both_killed_the_next_keeper_ends_what_is_left(host: KeeperHost, tmp_path: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import List
 
+from remote_payload.agent.spool.keeper_argv import become_keeper
 from remote_payload.agent.spool.paths import SpoolPaths
-from remote_payload.agent.spool.place import agent_dir
 
 WAIT_SECONDS = 600.0
 _PAUSE = 1.0
@@ -27,10 +26,6 @@ def main(argv: List[str]) -> int:
     deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         if os.path.exists(SpoolPaths(argv[0]).version):
-            _become_keeper(argv[0])
+            become_keeper(argv[0])
         time.sleep(_PAUSE)
     return 1
-
-
-def _become_keeper(root: str) -> None:
-    os.execv(sys.executable, [sys.executable, "-I", "-S", agent_dir(), "keeper", root])

@@ -47,6 +47,10 @@ class Spawner:
         """Start `build-env`. Returns its pid. Raises OSError."""
         return self._start(["build-env", self.paths.root, digest], [])
 
+    def standby(self) -> int:
+        """Start `standby`, which becomes the keeper when this one is killed. Returns its pid. Raises OSError."""
+        return self._start(["standby", self.paths.root], [])
+
     def _start(self, role: List[str], descriptors: List[int]) -> int:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", agent_dir(), *role],

@@ -41,6 +41,8 @@ TICK_SECONDS = 1.0
 BUSY_TICK_SECONDS = 0.25
 ASIDE_SECONDS = 60.0
 HELD_SECONDS = 30.0
+STANDBY_SECONDS = 1.0
+"""A keeper that has lived so long gets a standby; one that was killed is replaced after as long."""
 MAX_UNSTARTED = 3
 """Supervisors of one attempt that may vanish before they started anything, until the attempt ends."""
 
@@ -114,6 +116,8 @@ class Keeper:
         self._told: Optional[Dict[str, Any]] = None
         self._again = False
         self._leaving = False
+        self._standby = 0
+        self._standby_due = time.monotonic() + STANDBY_SECONDS
 
     def leave(self, signum: int, frame: Any) -> None:
         """Handle SIGTERM: a newer agent takes over once this tick is done."""
@@ -131,11 +135,27 @@ class Keeper:
             self._tick()
             crash("keeper.ticked")
             if self._leaving:
+                self.end_standby()
                 return "asked to leave"
+            self._keep_standby()
             if not self._queue.any and not self._orphans.any and self._leave():
                 return "no work"
             wake.wait(self._pause(), [poke])
             self._refresh(thorough=_drain(poke))
+
+    def end_standby(self) -> None:
+        """End the process that waits for this one's death."""
+        if self._standby in self._spawner.children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._standby, signal.SIGKILL)
+
+    def _keep_standby(self) -> None:
+        """See to it that one waits. Not at once: most queues of one short job are done before it would be there."""
+        now = time.monotonic()
+        if self._queue.any and self._standby not in self._spawner.children and now >= self._standby_due:
+            self._standby_due = now + STANDBY_SECONDS
+            with contextlib.suppress(OSError):  # no memory, too many processes: without it, then
+                self._standby = self._spawner.standby()
 
     def _was_given_away(self) -> bool:
         """Whether another host that shares this folder adopted the spool while this keeper lived."""
@@ -316,6 +336,7 @@ class Keeper:
         """Let go of the lock, then look once more: who stored work meanwhile saw it held and started no keeper."""
         crash("keeper.leaving")
         self._queue.remember()
+        self.end_standby()
         fcntl.flock(self._lock, fcntl.LOCK_UN)
         crash("keeper.unlocked")
         self._queue.refresh(thorough=True)

@@ -7,7 +7,6 @@ import os
 import pwd
 import signal
 import subprocess
-import sys
 import time
 from typing import Any, Dict, List, Optional
 
@@ -16,9 +15,9 @@ from remote_payload.agent.machine import logind
 from remote_payload.agent.run.jobenv import agent_environment
 from remote_payload.agent.run.processes import is_same, read_process, send
 from remote_payload.agent.spool import atomic
+from remote_payload.agent.spool.keeper_argv import keeper_argv
 from remote_payload.agent.spool.locks import is_held
 from remote_payload.agent.spool.paths import SpoolPaths
-from remote_payload.agent.spool.place import agent_dir
 from remote_payload.agent.wire.protocol import GENERATION
 
 WAIT_SECONDS = 5.0
@@ -85,11 +84,6 @@ def start_keeper(paths: SpoolPaths) -> Dict[str, Any]:
         "no keeper came up on this host{}".format(_last_words(paths)),
         "what was sent is stored; `orch status` tries again, and {} says more".format(paths.keeper_log),
     )
-
-
-def keeper_argv(root: str) -> List[str]:
-    """Return the command that runs a spool's keeper."""
-    return [sys.executable, "-I", "-S", agent_dir(), "keeper", root]
 
 
 def user_name() -> str:
