@@ -14,6 +14,7 @@ from bench.commands import Took, run
 from orchestrator.loopback import BARE_PATH
 from remote_payload.agent.spool.paths import SpoolPaths
 from tests.harness.hosts import RealHost
+from tests.harness.strays import strays
 from tests.harness.waiting import wait_until
 
 NAME = "box"
@@ -124,8 +125,10 @@ class Place:
         """End what still runs on the host, by pid."""
 
         def left() -> bool:
-            found = self.processes()
-            for pid, _ in found:
+            # By the home too: the jobs' own processes name no part of the agent.
+            found = {pid for pid, _ in self.processes()}
+            found |= {int(line.split(":", 1)[0]) for line in strays(self.real.home)}
+            for pid in found:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             return bool(found)
