@@ -17,7 +17,7 @@ demo:
 
 test:
 	@sh tools/prepare.sh test
-	.venv/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
+	.venv/bin/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 lint:
 	@sh tools/prepare.sh test

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import time
 from pathlib import Path
 
@@ -43,7 +41,7 @@ def test_submit_killed_at_random_moments(tmp_path: Path) -> None:
         # Evenly over the time that a submit takes: before, while and after anything is stored.
         until = time.monotonic() + whole * (number + dice.random()) / KILLS
         wait_until(lambda until=until, submit=submit: time.monotonic() > until or submit.poll() is not None, 60)  # type: ignore[misc]
-        os.kill(submit.pid, signal.SIGKILL)
+        submit.kill()  # it may be done
         submit.communicate()
         laptop.orch("submit", "--resume")
     assert "no submit was interrupted" in laptop.orch("submit", "--resume").stderr

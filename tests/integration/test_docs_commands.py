@@ -113,7 +113,7 @@ def test_every_command_named_in_the_text_exists(page: Path) -> None:
     for span in spans(page):
         words = span.partition(" -- ")[0].split()[1:]
         command: Any = typer.main.get_command(app)
-        known = _names(command)
+        known = _names(command) | {"-h", "--help"}
         while hasattr(command, "commands") and words and not words[0].startswith("-"):
             names = words.pop(0).split("|")
             for name in names:

@@ -38,7 +38,7 @@ def recipe(folder: Path, target: str, *more: str) -> list[str]:
 def test_each_target_does_what_its_name_says(clone: Path) -> None:
     assert recipe(clone, "demo") == ["sh tools/prepare.sh demo", ".venv/bin/orch demo"]
     test = recipe(clone, "test", "ARGS=-k spool")
-    assert test == ["sh tools/prepare.sh test", ".venv/bin/python -m pytest -n 2 --dist worksteal -k spool"]
+    assert test == ["sh tools/prepare.sh test", ".venv/bin/python -m pytest -n 4 --dist worksteal -k spool"]
     prepare, *checks = recipe(clone, "lint")
     assert prepare == "sh tools/prepare.sh test"
     assert [line.split()[2] for line in checks] == ["ruff", "ruff", "mypy"]

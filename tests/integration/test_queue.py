@@ -14,6 +14,7 @@ import pytest
 from remote_payload.agent.machine.gpu import read_gpus
 from remote_payload.agent.run.gpus import GpuWatch
 from remote_payload.agent.spool import atomic, finals, gpu_use
+from remote_payload.agent.spool.submissions import Submissions
 from remote_payload.agent.spool.views import Views
 from tests.harness.waiting import wait_until
 from tests.integration.keeper_host import KeeperHost, unpack_agent
@@ -325,7 +326,7 @@ def test_a_later_keeper_passes_over_history_and_sees_who_came_back(host: KeeperH
     host.submit(old, failed)
     host.idle()
     known = finals.load(host.paths)
-    assert {job: final.failed for job, final in known.items()} == {old["id"]: False, failed["id"]: True}
+    assert {job: final.failed for job, final in known.jobs.items()} == {old["id"]: False, failed["id"]: True}
     # What it passes over is not read: a file that cannot be read does no harm.
     Path(host.attempt(old["id"]).end).write_text("{")
     atomic.create_json(host.paths.job(failed["id"]).retry("again"), {"at": 0.0, "after": 1})
@@ -334,4 +335,26 @@ def test_a_later_keeper_passes_over_history_and_sees_who_came_back(host: KeeperH
     assert host.ended(failed["id"], 2)["reason"] == "exit_nonzero"
     host.idle()
     assert old["id"] not in host.trouble()
-    assert set(finals.load(host.paths)) == {old["id"], failed["id"], new["id"]}
+    assert set(finals.load(host.paths).jobs) == {old["id"], failed["id"], new["id"]}
+
+
+def test_submissions_that_are_over_are_not_read_until_somebody_asks(host: KeeperHost) -> None:
+    old, live = host.spec("true"), host.spec("sleep 300")
+    host.submit(old)
+    host.idle()
+    host.submit(live)
+    host.started(live["id"])
+    book = Submissions(host.paths)
+    assert [spec["id"] for spec in book.refresh()] == [live["id"]]
+    assert [spec["id"] for spec in book.recent(float("inf"))] == [live["id"]]
+    assert book.find(old["id"]) is not None
+    asked = Submissions(host.paths)
+    asked.refresh()
+    assert (
+        {spec["id"] for spec in asked.recent(0.0)} == {spec["id"] for spec in asked.jobs()} == {old["id"], live["id"]}
+    )
+    # Once it is to be tried again it is among what is not over, for who has looked before as well.
+    waiting = Submissions(host.paths)
+    waiting.refresh()
+    atomic.create_json(host.paths.job(old["id"]).retry("again"), {"at": 0.0, "after": 1})
+    assert old["id"] in [spec["id"] for spec in waiting.recent(float("inf"))]

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 from remote_payload.agent.run.keeperlog import KeeperLog
 from remote_payload.agent.run.scheduler import WHOLE, Candidate, Waiting, demand
 from remote_payload.agent.spool import atomic, fold, states, submissions
-from remote_payload.agent.spool.finals import Final, folder_times, load, save
+from remote_payload.agent.spool.finals import Final, Past, folder_times, load, save, stamp_of
 from remote_payload.agent.spool.paths import SpoolPaths, is_submission_id
 from remote_payload.agent.wire.messages import JobSpec, Submission
 
@@ -193,11 +193,12 @@ class Queue:
         self._paths = paths
         self._log = log
         self._told = told
-        self._finals: Optional[Dict[str, Final]] = None
+        self._finals: Optional[Past] = None
         self._new_finals = False
         self._known: Set[str] = set()
         self._work: Dict[str, Work] = {}
         self._done: Dict[str, _Done] = {}
+        self._unread: Set[str] = set()
         self._submits_mtime: Optional[int] = None
 
     @property
@@ -223,7 +224,7 @@ class Queue:
         # The time from before its files were read: what changed since then is looked at again.
         self._done[job] = _Done(work.stored.submission, work.seen_ns)
         if work.seen_ns > 0:
-            self._past()[job] = Final(work.seen_ns, work.ended_at, work.failed)
+            self._past().jobs[job] = Final(work.seen_ns, work.ended_at, work.failed, work.stored.submission)
             self._new_finals = True
 
     def remember(self) -> None:
@@ -233,7 +234,7 @@ class Queue:
                 save(self._paths, self._past())
                 self._new_finals = False
 
-    def _past(self) -> Dict[str, Final]:
+    def _past(self) -> Past:
         if self._finals is None:
             self._finals = load(self._paths)
         return self._finals
@@ -248,14 +249,27 @@ class Queue:
         changed = _mtime_ns(self._paths.submits)
         if thorough or changed != self._submits_mtime:
             self._submits_mtime = changed
-            for submission in self._stored():
-                if submission not in self._known:
-                    self._known.add(submission)
-                    self._add(submission, None)
+            new = [submission for submission in self._stored() if submission not in self._known]
+            self._known.update(new)
+            for submission in self._still_to_read(new):
+                self._add(submission, None)
         if thorough:
             self._revive()
             for work in self._work.values():
                 work.stale()
+
+    def _still_to_read(self, new: List[str]) -> List[str]:
+        """Return the submissions that must be read; of the others it is known that all their jobs are over."""
+        if len(new) == 1:
+            return new  # somebody has just stored it
+        past = self._past()
+        whole = past.whole(self._paths)
+        jobs = past.by_submission()
+        for submission in new:
+            for job in jobs[submission] if submission in whole else ():
+                self._done[job] = _Done(submission, past.jobs[job].folder_ns)
+        self._unread.update(whole)
+        return [submission for submission in new if submission not in whole]
 
     def _stored(self) -> List[str]:
         names = sorted(os.listdir(self._paths.submits))
@@ -277,14 +291,18 @@ class Queue:
         except Exception:  # one broken file must never stop the others
             self._log.trouble("{} cannot be read and is left alone".format(submission))
             return
-        stored_at = os.stat(self._paths.submission(submission)).st_mtime
+        stamp = stamp_of(self._paths, submission, len(stored["jobs"]))
+        self._past().submissions[submission] = stamp
+        stored_at = stamp.mtime_ns / 1e9
+        untold = submission in self._unread
+        self._unread.discard(submission)
         for order, spec in enumerate(stored["jobs"]):
-            past = self._past().get(spec["id"]) if only is None else None
-            if past is not None:
+            past = self._past().jobs.get(spec["id"])
+            if past is not None and (only is None or (untold and spec["id"] not in only)):
                 self._done[spec["id"]] = _Done(submission, past.folder_ns)
                 self._told(group_of(spec), spec["id"], past.failed)
             elif only is None or spec["id"] in only:
-                self._past().pop(spec["id"], None)
+                self._past().jobs.pop(spec["id"], None)
                 self._done.pop(spec["id"], None)
                 self._work[spec["id"]] = Work(self._paths, spec, Stored(submission, order, stored_at))
 

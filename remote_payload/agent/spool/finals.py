@@ -7,42 +7,99 @@ to try again, a cancel, a return from another host) puts a file there. Losing th
 from __future__ import annotations
 
 import os
-from typing import Dict, NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.spool import atomic
-from remote_payload.agent.spool.paths import SpoolPaths
+from remote_payload.agent.spool.paths import SpoolPaths, is_submission_id
 
 
 class Final(NamedTuple):
-    """A job that is over: its folder's time in ns, when it ended (seconds since the epoch), whether it failed."""
+    """A job that is over: its folder's time in ns, when it ended (seconds since the epoch), whether it failed, and the
+    submission's file it stands in."""
 
     folder_ns: int
     ended_at: float
     failed: bool
+    submission: str
 
 
-def load(paths: SpoolPaths) -> Dict[str, Final]:
-    """Return the jobs that are surely over still, by id."""
+class Stamp(NamedTuple):
+    """A submission's file as it was read: its time in ns, its bytes, and how many jobs stand in it."""
+
+    mtime_ns: int
+    size: int
+    jobs: int
+
+
+class Past(NamedTuple):
+    """What is over. jobs: by id. submissions: the files they stand in, as they were read."""
+
+    jobs: Dict[str, Final]
+    submissions: Dict[str, Stamp]
+
+    def whole(self, paths: SpoolPaths) -> Dict[str, float]:
+        """Return {submission: when its last job ended} of files as they were, whose jobs are all over.
+
+        They need not be read.
+        """
+        count: Dict[str, int] = {}
+        last: Dict[str, float] = {}
+        for final in self.jobs.values():
+            count[final.submission] = count.get(final.submission, 0) + 1
+            last[final.submission] = max(last.get(final.submission, 0.0), final.ended_at)
+        return {
+            submission: last[submission]
+            for submission, stamp in self.submissions.items()
+            if count.get(submission) == stamp.jobs and stamp_of(paths, submission, stamp.jobs) == stamp
+        }
+
+    def by_submission(self) -> Dict[str, List[str]]:
+        """Return {submission: its jobs that are over}."""
+        found: Dict[str, List[str]] = {}
+        for job, final in self.jobs.items():
+            found.setdefault(final.submission, []).append(job)
+        return found
+
+
+def stamp_of(paths: SpoolPaths, submission: str, jobs: int) -> Stamp:
+    """Return the stamp of a submission's file as it is now; one that is gone has the time 0."""
     try:
-        said = atomic.read_json(paths.finals) or {}
+        status = os.stat(paths.submission(submission))
+    except OSError:
+        return Stamp(0, 0, jobs)
+    return Stamp(status.st_mtime_ns, status.st_size, jobs)
+
+
+def load(paths: SpoolPaths) -> Past:
+    """Return the jobs that are surely over still."""
+    try:
+        said: Mapping[str, Any] = atomic.read_json(paths.finals) or {}
     except AgentFault:
-        return {}
-    times = folder_times(paths) if said else {}
-    found: Dict[str, Final] = {}
-    for job, row in said.items():
-        if isinstance(row, list) and len(row) == 3 and isinstance(row[1], (int, float)) and times.get(job) == row[0]:
-            found[job] = Final(row[0], float(row[1]), bool(row[2]))
-    return found
+        said = {}
+    jobs, files = said.get("jobs"), said.get("submissions")
+    past = Past({}, {})
+    if not isinstance(jobs, dict) or not isinstance(files, dict):
+        return past
+    times = folder_times(paths)
+    for job, row in jobs.items():
+        if _is_final(row) and times.get(job) == row[0]:
+            past.jobs[job] = Final(row[0], float(row[1]), bool(row[2]), row[3])
+    for submission, row in files.items():
+        if is_submission_id(submission) and isinstance(row, list) and [type(each) for each in row] == [int] * 3:
+            past.submissions[submission] = Stamp(*row)
+    return past
 
 
-def save(paths: SpoolPaths, finals: Dict[str, Final]) -> None:
+def save(paths: SpoolPaths, past: Past) -> None:
     """Write the cache anew. Only the keeper does.
 
     Raises:
         OSError: it cannot be written.
     """
-    atomic.write_json(paths.finals, {job: list(final) for job, final in finals.items()})
+    jobs = {job: list(final) for job, final in past.jobs.items()}
+    files = {submission: list(stamp) for submission, stamp in past.submissions.items()}
+    atomic.write_json(paths.finals, {"jobs": jobs, "submissions": files})
 
 
 def folder_times(paths: SpoolPaths) -> Dict[str, int]:
@@ -52,3 +109,7 @@ def folder_times(paths: SpoolPaths) -> Dict[str, int]:
             return {entry.name: entry.stat(follow_symlinks=False).st_mtime_ns for entry in entries}
     except OSError:
         return {}
+
+
+def _is_final(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 4 and isinstance(row[1], (int, float)) and isinstance(row[3], str)

@@ -56,16 +56,24 @@ def start_keeper(paths: SpoolPaths) -> Dict[str, Any]:
         AgentFault: no_keeper, when none lives after WAIT_SECONDS; what was stored stays stored.
     """
     deadline = time.monotonic() + WAIT_SECONDS
-    if is_held(paths.keeper_lock) and not _replaced(paths, deadline):
-        poke(paths)
-        return keeper_view(paths)
+    older = False
+    if is_held(paths.keeper_lock):
+        older = _replaced(paths, deadline)
+        if not older:
+            poke(paths)
+            return keeper_view(paths)
     began = time.time()
     outside = logind.outside_session(logind.logout(user_name()), os.getuid())
     process = _spawn(paths, *outside)
     while time.monotonic() < deadline:
         if is_held(paths.keeper_lock):
-            poke(paths)
-            return keeper_view(paths)
+            # Beside an older version: a supervisor of it may just have started one of its own. Who it is, is awaited.
+            if older and keeper_view(paths)["pid"] is None:
+                time.sleep(_PAUSE)
+                continue
+            if not (older and _replaced(paths, deadline)):
+                poke(paths)
+                return keeper_view(paths)
         ended = process.poll()
         if ended == 0 and _looked_since(paths, began):
             return {"alive": False, "pid": None}  # it saw what was written, and that nothing is to be done

@@ -7,7 +7,7 @@ import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, cast
 
 from remote_payload.agent.faults import AgentFault
-from remote_payload.agent.spool import atomic, secrets
+from remote_payload.agent.spool import atomic, finals, secrets
 from remote_payload.agent.spool.fold import AttemptFacts, JobFacts, Retry, cancel_stands, fold, is_final
 from remote_payload.agent.spool.locks import is_held
 from remote_payload.agent.spool.paths import AttemptPaths, JobPaths, SpoolPaths, is_job_id, is_submission_id
@@ -27,6 +27,8 @@ class Order(NamedTuple):
 class Submissions:
     """All submissions of a spool, read once each: they never change after their rename.
 
+    Those whose jobs are all over are read only when somebody asks for them.
+
     Args:
         paths: of the spool.
 
@@ -39,10 +41,12 @@ class Submissions:
         self._known: Dict[str, Submission] = {}
         self._jobs: Dict[str, Tuple[Order, JobSpec]] = {}
         self._stamp: Tuple[int, int] = (0, 0)
+        self._past: Optional[finals.Past] = None
+        self._shelf: Set[str] = set()
         self.broken: Dict[str, str] = {}
 
     def refresh(self) -> List[JobSpec]:
-        """Look for new submissions; return their jobs, first come first."""
+        """Look for new submissions; return their jobs, first come first, without those of old ones that are over."""
         try:
             status = os.stat(self._paths.submits)
             stamp = (status.st_mtime_ns, status.st_ino)
@@ -54,6 +58,10 @@ class Submissions:
         except FileNotFoundError:
             return []
         self._stamp = stamp if settled else (0, 0)
+        if self._past is None:
+            self._past = finals.load(self._paths)
+            self._shelf = set(self._past.whole(self._paths))
+        self._shelf = {each for each in self._shelf if each + _SUFFIX in names}
         new: List[JobSpec] = []
         for submission in self._read_new(names):
             new.extend(self._add(submission))
@@ -61,19 +69,39 @@ class Submissions:
 
     def jobs(self) -> List[JobSpec]:
         """Return every job, first come first."""
+        self._read_shelved(set(self._shelf))
         return [spec for _, spec in sorted(self._jobs.values(), key=lambda pair: pair[0])]
 
     def submissions(self) -> List[Submission]:
         """Return every submission, the newest first."""
+        self._read_shelved(set(self._shelf))
+        return self._newest_first()
+
+    def recent(self, since: float) -> List[JobSpec]:
+        """Return the jobs that are not over, or ended at or after a time, those of the newest submission first.
+
+        Args:
+            since: seconds since the epoch; infinity = only what is not over.
+        """
+        past = finals.load(self._paths)
+        whole = past.whole(self._paths) if self._shelf else {}
+        self._read_shelved({each for each in self._shelf if each not in whole or whole[each] >= since})
+        found = [spec for submission in self._newest_first() for spec in submission["jobs"]]
+        return [spec for spec in found if spec["id"] not in past.jobs or past.jobs[spec["id"]].ended_at >= since]
+
+    def _newest_first(self) -> List[Submission]:
         return sorted(self._known.values(), key=lambda each: (each["created_at"], each["id"]), reverse=True)
 
     def find(self, job: str) -> Optional[JobSpec]:
         """Return a job, None when it is not here."""
+        if job not in self._jobs and self._past is not None and job in self._past.jobs:
+            self._read_shelved(self._shelf & {self._past.jobs[job].submission})
         pair = self._jobs.get(job)
         return pair[1] if pair else None
 
     def find_submission(self, submission: str) -> Optional[Submission]:
         """Return a submission, None when it is not here."""
+        self._read_shelved(self._shelf & {submission})
         return self._known.get(submission)
 
     def _read_new(self, names: Set[str]) -> Iterator[Submission]:
@@ -83,13 +111,22 @@ class Submissions:
                 self._jobs.pop(spec["id"], None)
         for name in sorted(names):
             submission = name[: -len(_SUFFIX)] if name.endswith(_SUFFIX) else ""
-            if not is_submission_id(submission) or submission in self._known:
-                continue
-            try:
-                yield read_submission(self._paths, submission)
-                self.broken.pop(name, None)
-            except AgentFault as fault:
-                self.broken[name] = fault.message
+            if is_submission_id(submission) and submission not in self._known and submission not in self._shelf:
+                yield from self._read(submission)
+
+    def _read(self, submission: str) -> Iterator[Submission]:
+        name = submission + _SUFFIX
+        try:
+            yield read_submission(self._paths, submission)
+            self.broken.pop(name, None)
+        except AgentFault as fault:
+            self.broken[name] = fault.message
+
+    def _read_shelved(self, wanted: Set[str]) -> None:
+        self._shelf -= wanted
+        for each in sorted(wanted):
+            for submission in self._read(each):
+                self._add(submission)
 
     def _add(self, submission: Submission) -> List[JobSpec]:
         self._known[submission["id"]] = submission

@@ -125,6 +125,16 @@ class Context:
                     found.setdefault(spec["id"], spec)
         return list(found.values())
 
+    def recent(self, since: float = float("inf"), project: Optional[str] = None) -> List[JobSpec]:
+        """Return the jobs that are not over, or ended at or after a time (seconds since the epoch)."""
+        with self._guard:
+            stored = self._fresh().recent(since)
+        found: Dict[str, JobSpec] = {}
+        for spec in stored:
+            if project in (None, spec.get("project")):
+                found.setdefault(spec["id"], spec)
+        return list(found.values())
+
     def broken(self) -> Dict[str, str]:
         """Return {file: why} of stored submissions that cannot be used."""
         with self._guard:

@@ -12,7 +12,7 @@ from remote_payload.agent.machine.facts import collect, hello_facts
 from remote_payload.agent.machine.gpu import read_gpus
 from remote_payload.agent.run.autostart import Place, switch
 from remote_payload.agent.run.environments import expand, list_conda, resolve_python
-from remote_payload.agent.spool import atomic, finals, secrets
+from remote_payload.agent.spool import atomic, secrets
 from remote_payload.agent.spool.fold import fold, is_final
 from remote_payload.agent.spool.gc import DEFAULT_OLDER_THAN, Gc, Wish
 from remote_payload.agent.spool.hostroot import adopt as adopt_spool
@@ -44,7 +44,7 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     profile: Dict[str, Any] = dict(args["profile"])
     spool = open_spool(profile)
     context.bind(spool, profile)
-    unfinished = _live(context.views, spool.paths, context.jobs())
+    unfinished = _live(context.views, spool.paths, context.recent())
     live = len(unfinished)
     if live and not spool.moved and not keeper_view(spool.paths)["alive"]:
         # After a reboot the queue goes on as soon as anybody looks.
@@ -69,8 +69,7 @@ def open_(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
 
 def _live(views: Views, paths: SpoolPaths, specs: List[JobSpec]) -> List[Tuple[JobSpec, str]]:
     """Return the jobs that are not final, each with its state."""
-    over = finals.load(paths)
-    unsure = [spec for spec in specs if spec["id"] not in over and not is_surely_over(paths, spec["id"])]
+    unsure = [spec for spec in specs if not is_surely_over(paths, spec["id"])]
     states = [view["state"] for view in views.views(unsure)]
     return [(spec, state) for spec, state in zip(unsure, states) if not is_final(state)]
 
@@ -85,9 +84,15 @@ def _live_elsewhere(root: str) -> int:
     """Return how many jobs of another host's queue have not ended; 0 when it cannot be read."""
     paths = SpoolPaths(root)
     try:
-        return len(_live(Views(paths, moved=True), paths, Submissions(paths).refresh()))
+        return len(_live(Views(paths, moved=True), paths, _recent(paths)))
     except (AgentFault, OSError):
         return 0
+
+
+def _recent(paths: SpoolPaths) -> List[JobSpec]:
+    book = Submissions(paths)
+    book.refresh()
+    return book.recent(float("inf"))
 
 
 def adopt(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
@@ -179,7 +184,7 @@ def gpu_table(context: Context) -> GpuTable:
 def _holders(context: Context) -> Dict[str, str]:
     """Return GPU uuid -> job, of the attempts that have not ended."""
     holders: Dict[str, str] = {}
-    for spec in context.jobs():
+    for spec in context.recent():
         known = context.views.facts(spec)
         last = known.attempts[-1] if known.attempts else None
         if last is None or last.end is not None or is_final(fold(known, time.time()).state):

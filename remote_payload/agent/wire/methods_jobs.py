@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 from remote_payload.agent.crash import crash
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.machine.disk import disk_facts
-from remote_payload.agent.spool import atomic, finals, secrets
+from remote_payload.agent.spool import atomic, secrets
 from remote_payload.agent.spool.fold import cancel_stands, fold, is_final
 from remote_payload.agent.spool.hostroot import owner_of
 from remote_payload.agent.spool.keeper_start import keeper_view, start_keeper
@@ -43,10 +43,8 @@ def jobs(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
 def status(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
     """Return the whole host in one answer."""
     del call
-    specs = context.jobs(args["project"])
-    if args["since"] is not None:
-        over = finals.load(context.paths)
-        specs = [spec for spec in specs if spec["id"] not in over or over[spec["id"]].ended_at >= args["since"]]
+    since, project = args["since"], args["project"]
+    specs = context.jobs(project) if since is None else context.recent(since, project)
     views, left = fitting(context.views.views(specs), REPLY_ROOM - 256 * 1024)
     disk = disk_facts(context.paths.root)
     said: Dict[str, Any] = {

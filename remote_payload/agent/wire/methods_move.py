@@ -136,7 +136,7 @@ def _bound(context: Context, chosen: Mapping[str, JobSpec]) -> Dict[str, str]:
         outside = _needed(spec) - set(chosen)
         if outside:
             refused[spec["id"]] = "it needs {}, which stays here".format(", ".join(sorted(_names(context, outside))))
-    for spec in context.jobs():
+    for spec in context.recent():
         if spec["id"] in chosen or not _needed(spec) & set(chosen):
             continue
         if fold(load_facts(context.paths, spec), time.time()).state == states.PENDING:

@@ -21,16 +21,41 @@ def paths(tmp_path: Path) -> SpoolPaths:
 
 def test_what_was_over_is_over_until_its_folder_changes(paths: SpoolPaths) -> None:
     times = finals.folder_times(paths)
-    said = {job: finals.Final(ns, 5.0, job == "j-aaaa") for job, ns in times.items()}
+    said = finals.Past({job: finals.Final(ns, 5.0, job == "j-aaaa", "s-aaaa") for job, ns in times.items()}, {})
     finals.save(paths, said)
     assert finals.load(paths) == said
     Path(paths.job("j-aaaa").retry("again")).touch()
-    assert set(finals.load(paths)) == {"j-bbbb"}
+    assert set(finals.load(paths).jobs) == {"j-bbbb"}
     Path(paths.job("j-bbbb").folder).rmdir()
-    assert finals.load(paths) == {}
+    assert finals.load(paths).jobs == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"j-aaaa": 1, "j-bbbb": [1]}', '{"j-aaaa": ["x", null, 0]}'])
+def test_a_submission_is_over_when_all_its_jobs_are_and_its_file_is_as_it_was(paths: SpoolPaths) -> None:
+    Path(paths.submits).mkdir()
+    file = Path(paths.submission("s-aaaa"))
+    file.write_text("{}")
+    times = finals.folder_times(paths)
+    jobs = {job: finals.Final(times[job], at, False, "s-aaaa") for job, at in (("j-aaaa", 5.0), ("j-bbbb", 7.0))}
+    stamp = finals.stamp_of(paths, "s-aaaa", 2)
+    assert finals.Past(jobs, {"s-aaaa": stamp}).whole(paths) == {"s-aaaa": 7.0}
+    assert finals.Past(jobs, {"s-aaaa": stamp._replace(jobs=3)}).whole(paths) == {}
+    assert finals.Past(jobs, {}).whole(paths) == {}
+    file.write_text("{} ")
+    assert finals.Past(jobs, {"s-aaaa": stamp}).whole(paths) == {}
+
+
+BROKEN = [
+    "",
+    "[]",
+    "{",
+    '{"j-aaaa": [1, 1, 1]}',
+    '{"jobs": {"j-aaaa": 1, "j-bbbb": [1]}, "submissions": {"s-aaaa": 1}}',
+    '{"jobs": {"j-aaaa": ["x", null, 0, 1]}, "submissions": {"s-aaaa": [1, "x", 2]}}',
+    '{"jobs": [], "submissions": {}}',
+]
+
+
+@pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_cache_is_no_cache(paths: SpoolPaths, text: str) -> None:
     Path(paths.finals).write_text(text)
-    assert finals.load(paths) == {}
+    assert finals.load(paths) == finals.Past({}, {})
