@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.strays import strays
 from tests.harness.waiting import wait_until
 
 SECONDS = 10.0
@@ -39,6 +40,12 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, tmp_path_factory.mktemp("home"))
         yield
+    # A host's processes are nobody's children: they are known by the folders they were started for.
+    mine = tmp_path_factory.getbasetemp()
+    try:
+        wait_until(lambda: not strays(mine), SECONDS)
+    except AssertionError:
+        pytest.fail(f"left behind by the tests: {strays(mine)}", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -121,6 +121,7 @@ def test_a_host_gets_no_secret_that_was_not_sent_with_the_job(laptop: Laptop) ->
     stored.write_text(stored.read_text().replace("MY_TOKEN", "OTHER"))
     assert "was given" not in laptop.orch("status").stderr
     assert not list(Path(secrets.memory_folder(SpoolPaths(str(spool)))).rglob("OTHER"))
+    laptop.orch("cancel", "train")
 
 
 BROKEN = {

@@ -141,7 +141,7 @@ class SpoolPaths:
         keeper_lock: held (flock) as long as a keeper lives.
         keeper_poke: FIFO; one byte makes the keeper look at once.
         keeper_pid: pid.json {pid, start_ticks, at}.
-        finals: finals.json {job id: [folder's time, ended at, failed]}, the keeper's cache of jobs that are over.
+        finals: finals.json, the keeper's cache of what is over (see spool.finals).
         paused: paused.json {at, by}, there while nothing new is to start on this host.
         waiting: waiting.json {job id: {reason, detail}}, the keeper's cache of why jobs wait.
         pins: one empty file for each pack and snapshot that a controller was told of; see gc.
