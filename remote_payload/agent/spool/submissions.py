@@ -78,12 +78,15 @@ class Submissions:
         return self._newest_first()
 
     def recent(self, since: float) -> List[JobSpec]:
-        """Return the jobs that are not over, or ended at or after a time, those of the newest submission first.
+        """Look for new submissions; return the jobs that are not over, or ended at or after a time, newest first.
 
         Args:
             since: seconds since the epoch; infinity = only what is not over.
         """
-        past = finals.load(self._paths)
+        first = self._past is None
+        self.refresh()
+        # The first look has just found out what is over.
+        past = self._past if first and self._past is not None else finals.load(self._paths)
         whole = past.whole(self._paths) if self._shelf else {}
         self._read_shelved({each for each in self._shelf if each not in whole or whole[each] >= since})
         found = [spec for submission in self._newest_first() for spec in submission["jobs"]]

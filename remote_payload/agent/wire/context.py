@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from remote_payload.agent.faults import AgentFault
 from remote_payload.agent.spool.hostroot import Spool, require_own
@@ -36,6 +36,7 @@ class Context:
         self._guard = threading.Lock()
         self._spool: Optional[Spool] = None
         self._book: Optional[Submissions] = None
+        self._told: Set[str] = set()
         self._views: Optional[Views] = None
         self._packs: Optional[PackIndex] = None
         self._tended = time.monotonic()
@@ -128,7 +129,8 @@ class Context:
     def recent(self, since: float = float("inf"), project: Optional[str] = None) -> List[JobSpec]:
         """Return the jobs that are not over, or ended at or after a time (seconds since the epoch)."""
         with self._guard:
-            stored = self._fresh().recent(since)
+            stored = self._opened().recent(since)
+            self._fresh()
         found: Dict[str, JobSpec] = {}
         for spec in stored:
             if project in (None, spec.get("project")):
@@ -179,14 +181,18 @@ class Context:
             self._packs.refresh()
             return self._packs
 
-    def _fresh(self) -> Submissions:
+    def _opened(self) -> Submissions:
         if self._book is None:
             raise AgentFault("not_open", "no spool is open on this connection", "call open first")
-        known = set(self._book.broken)
-        self._book.refresh()
-        for name in set(self._book.broken) - known:
-            self.say("warning", self._book.broken[name])
         return self._book
+
+    def _fresh(self) -> Submissions:
+        book = self._opened()
+        book.refresh()
+        for name in set(book.broken) - self._told:
+            self.say("warning", book.broken[name])
+        self._told = set(book.broken)
+        return book
 
 
 def agent_hash() -> str:

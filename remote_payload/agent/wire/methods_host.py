@@ -84,15 +84,9 @@ def _live_elsewhere(root: str) -> int:
     """Return how many jobs of another host's queue have not ended; 0 when it cannot be read."""
     paths = SpoolPaths(root)
     try:
-        return len(_live(Views(paths, moved=True), paths, _recent(paths)))
+        return len(_live(Views(paths, moved=True), paths, Submissions(paths).recent(float("inf"))))
     except (AgentFault, OSError):
         return 0
-
-
-def _recent(paths: SpoolPaths) -> List[JobSpec]:
-    book = Submissions(paths)
-    book.refresh()
-    return book.recent(float("inf"))
 
 
 def adopt(context: Context, call: Call, args: Mapping[str, Any]) -> Answer:
