@@ -178,16 +178,15 @@ class LoopbackHost:
         """End the server and its connections; jobs started through them go on."""
         if self._process is None:
             return
-        sessions = self.sessions()
+        for pid in self.sessions():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         self._process.terminate()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for pid in sessions:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
         self._process = None
 
     def __enter__(self) -> LoopbackHost:

@@ -45,7 +45,8 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     mine, above = tmp_path_factory.getbasetemp(), _ancestors()
 
     def left() -> list[str]:
-        return [line for line in strays(mine) if int(line.split(":", 1)[0]) not in above]
+        lines = [line for line in strays(mine) if not any(name in line for name in LONG_LIVED)]
+        return [line for line in lines if int(line.split(":", 1)[0]) not in above]
 
     try:
         wait_until(lambda: not left(), SECONDS)

@@ -80,10 +80,8 @@ def test_round_trips_of_a_warm_start(line: Line) -> None:
     line.link()
     line.proxy.delay = 0.1
     line.proxy.reset_counts()
-    began = time.monotonic()
     line.link(expect_agent=payload().digest)
-    # TCP's own handshake is with the proxy; the command, hello and open share one round trip.
-    assert time.monotonic() - began < 0.2 + 0.19
+    # The command, hello and open share one round trip.
     assert line.proxy.turns <= 3
 
 

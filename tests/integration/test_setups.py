@@ -236,3 +236,20 @@ def resident_mib(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise AssertionError(f"no VmRSS of {pid}")
+
+
+def test_the_same_setup_for_two_spools_of_one_machine(agent: Path, tmp_path: Path) -> None:
+    hosts = [KeeperHost(agent, tmp_path / name) for name in ("one", "two")]
+    try:
+        text = f"mktemp {tmp_path}/began-XXXXXX; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+        specs = []
+        for number, host in enumerate(hosts, start=1):
+            host.submit(spec := with_setup(host, text, "true"))
+            specs.append(spec)
+            wait_until(lambda number=number: len(list(tmp_path.glob("began-*"))) == number, 20)  # type: ignore[misc]
+        (tmp_path / "go").touch()
+        for host, spec in zip(hosts, specs, strict=True):
+            assert host.ended(spec["id"])["reason"] == "exit_zero", host.trouble()
+    finally:
+        for host in hosts:
+            host.close()

@@ -126,7 +126,8 @@ class Builder:
     def __init__(self, paths: SpoolPaths, digest: str) -> None:
         self._paths = paths
         self._place = paths.env(digest)
-        self._marker = "setup-" + digest
+        # Of this spool: the same setup may run for another one on this very machine.
+        self._marker = "setup-{}-{}".format(digest, hashlib.sha256(os.fsencode(paths.root)).hexdigest()[:12])
         self._tree = os.path.join(paths.tmp, "setup-" + digest)
         self._unwanted = False
         signal.signal(signal.SIGTERM, self._stop)
