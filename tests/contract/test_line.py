@@ -158,7 +158,7 @@ def test_cut_while_the_agent_is_brought_up(line: Line, after: int) -> None:
 def test_silent_line_is_noticed(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AgentLink, "ping_interval", 0.2)
     link = line.link()
-    run = link.exec(["sleep", "60"])
+    run = link.exec(["sleep", "8"])
     line.proxy.stalled = True
     began = time.monotonic()
     with pytest.raises(UnreachableError, match="has not answered"):

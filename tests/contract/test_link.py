@@ -149,7 +149,7 @@ def test_many_threads_share_a_link(link: AgentLink) -> None:
 
 def test_lost_line_reaches_everybody(place: Place) -> None:
     link = place.link()
-    run = link.exec(["sleep", "60"])
+    run = link.exec(["sleep", "8"])
     errors: list[Exception] = []
 
     def wait() -> None:
