@@ -16,6 +16,8 @@ from tests.harness.waiting import wait_until
 
 SECONDS = 10.0
 """How long what a test began may take to end after it."""
+HOST_SECONDS = 60.0
+"""The same for processes of hosts, some of which tests kill without asking."""
 LONG_LIVED = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "tests.harness.warm")
 """Helpers that are started once for the whole process."""
 
@@ -49,7 +51,7 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         return [line for line in lines if int(line.split(":", 1)[0]) not in above]
 
     try:
-        wait_until(lambda: not left(), SECONDS)
+        wait_until(lambda: not left(), HOST_SECONDS)
     except AssertionError:
         pytest.fail(f"left behind by the tests: {left()}", pytrace=False)
 
